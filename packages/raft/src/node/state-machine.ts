@@ -1,0 +1,26 @@
+import type { EntryRun } from '../core/entry-run.ts';
+
+/**
+ * What the log drives. All calls are synchronous, in log order, in the driver's turn. `apply` gets every committed
+ * entry, whatever its kind (see ENTRY_KIND), and must not throw on any bytes.
+ */
+export interface StateMachine {
+  apply(run: EntryRun): void;
+  /** Starts a snapshot of the state as it is now; `next` yields slices of bounded work while `apply` goes on. */
+  beginSnapshot(): SnapshotReader;
+  /** Starts a replacement of the whole state by a snapshot's content, fed in order. */
+  beginRestore(): SnapshotWriter;
+}
+
+export interface SnapshotReader {
+  /** The next chunk (at most about 256 KiB, at most a few milliseconds of work), or undefined at the end. */
+  next(): Uint8Array | undefined;
+  /** No more calls to `next`: forget what was saved aside. */
+  cancel(): void;
+}
+
+export interface SnapshotWriter {
+  write(chunk: Uint8Array): void;
+  /** Switches to the restored state at once. Throws on content that is not a whole, valid snapshot. */
+  finish(): void;
+}
