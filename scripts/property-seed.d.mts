@@ -1,0 +1,2 @@
+export function propertySeed(): number;
+export function seedFromCommit(): number | undefined;
