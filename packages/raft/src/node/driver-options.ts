@@ -1,5 +1,5 @@
 import type { NodeId } from '../core/ids.ts';
-import type { Random, RaftOptions } from '../core/options.ts';
+import type { RaftOptions, Random } from '../core/options.ts';
 import type { Clock } from './clock.ts';
 import type { DriverEvents, RaftDriver } from './driver-api.ts';
 import type { StateMachine } from './state-machine.ts';

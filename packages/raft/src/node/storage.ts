@@ -21,6 +21,8 @@ export interface Recovered {
   readonly incarnation: number;
   /** The log and state were empty: nothing was ever promised from this directory. */
   readonly isEmpty: boolean;
+  /** What `rememberClusterId` was last given. */
+  readonly clusterId: string | undefined;
 }
 
 /**
@@ -44,6 +46,13 @@ export interface LogStorage {
   createSnapshot(metadata: SnapshotMetadata): Promise<SnapshotSink>;
   /** The content of the newest snapshot. */
   openSnapshot(): Promise<SnapshotSource | undefined>;
+  /** Durable with the next write at the latest: a convenience for the next start, the log has the truth. */
+  rememberClusterId(clusterId: string): Promise<void>;
+  /** Durably marks the directory as damaged, for reasons that only others can see. Closes the storage. */
+  markDamaged(reason: string): Promise<void>;
+  /** Space left on the device, in bytes. */
+  freeBytes(): Promise<number>;
+  /** Everything claimed is durable when resolved. `recover` may be called again afterwards. Rejects if something could not be written. */
   close(): Promise<void>;
 }
 
@@ -52,10 +61,14 @@ export interface SnapshotSink {
   /** File synced, renamed, directory synced, then named in the log's database: from now on it is the snapshot. With `replaceLog` the same batch drops the whole log (install). */
   commit(options: { readonly replaceLog: boolean }): Promise<void>;
   abort(): Promise<void>;
+  /** Hash of everything written so far, as in `SnapshotSource.contentHash`. */
+  contentHash(): string;
 }
 
 export interface SnapshotSource {
   readonly metadata: SnapshotMetadata;
+  /** Hash of the whole content, hexadecimal. */
+  readonly contentHash: string;
   readonly byteLength: number;
   /** Bytes from `offset`, at most `length`; empty at the end. */
   read(offset: number, length: number): Promise<Uint8Array>;

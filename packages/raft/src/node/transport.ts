@@ -12,9 +12,18 @@ export type SnapshotTransfer =
       readonly byteLength: number;
       readonly offset: number;
       readonly bytes: Uint8Array;
+      /** CRC-32 of `bytes`. */
       readonly checksum: number;
+      /** `SnapshotSource.contentHash` of the whole: also tells one transfer from another. */
+      readonly contentHash: string;
     }
-  | { readonly type: 'snapshot-progress'; readonly term: number; readonly index: number; readonly nextOffset: number; readonly refused: boolean };
+  | {
+      readonly type: 'snapshot-progress';
+      readonly term: number;
+      readonly index: number;
+      readonly nextOffset: number;
+      readonly refused: boolean;
+    };
 
 /** Who a peer is beyond its name: its data directory and how often that has been started. */
 export interface PeerIdentity {
@@ -62,13 +71,19 @@ export interface Transport {
   send(message: Message): void;
   sendSnapshot(to: NodeId, transfer: SnapshotTransfer): void;
   sendProbe(to: NodeId, probe: JoinProbe): void;
+  /** Called after the sends of a turn: write the frames now. Absent: the transport finds its own moment. */
+  flush?(): void;
 }
 
 /** Whether a link to this peer may carry Raft's messages. */
 export type PeerVerdict =
   | { readonly accept: true }
   /** `rolled-back`: this node has seen a later start of the same directory. */
-  | { readonly accept: false; readonly code: 'another-cluster' | 'another-instance' | 'rolled-back'; readonly reason: string };
+  | {
+      readonly accept: false;
+      readonly code: 'another-cluster' | 'another-instance' | 'rolled-back';
+      readonly reason: string;
+    };
 
 /** What a transport calls; the driver queues it and acts at the end of the turn. */
 export interface TransportHandler {
