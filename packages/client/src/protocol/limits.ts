@@ -1,7 +1,7 @@
 /** Bounds of protocol version 1 that both sides know (docs/limits.md). */
 export const LIMITS = {
   /** One WebSocket message in either direction. */
-  maxFrameBytes: 4 * 1024 * 1024,
+  maxFrameBytes: 4_194_304,
   /** Name of a lock, in UTF-8 bytes of its canonical form. */
   maxNameBytes: 512,
   /** Keys and values of metadata together, in UTF-16 code units; and how many keys. */
@@ -13,9 +13,9 @@ export const LIMITS = {
   window: 1024,
   /** Session TTL, milliseconds; the server raises the lower bound to four election time-outs. */
   minTtlMs: 1000,
-  maxTtlMs: 24 * 3600 * 1000,
+  maxTtlMs: 86_400_000,
   /** Waits, own leases and holds, milliseconds. */
-  maxDurationMs: 7 * 24 * 3600 * 1000,
+  maxDurationMs: 604_800_000,
   /** Locks held or waited for by one session. */
   maxRequestsPerSession: 200_000,
   /** Slots of a semaphore. */

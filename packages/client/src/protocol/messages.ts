@@ -87,8 +87,26 @@ export type ClientMessage =
   | readonly ['attach', id: number, session: number, nonce: string, epoch: number]
   | readonly ['renew', session: number, stamp: number]
   | readonly ['goodbye']
-  | readonly ['acquire', session: number, seq: number, acked: number, name: string, waitMs: number, leaseMs: number | null, options: AcquireOptions | null]
-  | readonly ['acquire-all', session: number, seq: number, acked: number, names: readonly string[], waitMs: number, leaseMs: number | null, options: AcquireOptions | null]
+  | readonly [
+      'acquire',
+      session: number,
+      seq: number,
+      acked: number,
+      name: string,
+      waitMs: number,
+      leaseMs: number | null,
+      options: AcquireOptions | null,
+    ]
+  | readonly [
+      'acquire-all',
+      session: number,
+      seq: number,
+      acked: number,
+      names: readonly string[],
+      waitMs: number,
+      leaseMs: number | null,
+      options: AcquireOptions | null,
+    ]
   | readonly ['release', session: number, seq: number, acked: number, handle: number]
   | readonly ['cancel', session: number, seq: number, acked: number, handle: number]
   | readonly ['extend', session: number, seq: number, acked: number, handle: number, leaseMs: number]
@@ -170,7 +188,16 @@ export type ServerMessage =
   /** Answer to a request of the connection. */
   | readonly ['result', id: number, value: unknown]
   /** `session` 0: `number` is the id of a request of the connection (0: the connection itself, which is then closed). */
-  | readonly ['error', session: number, number: number, code: ErrorCode, message: string, outcome: Outcome, retryable: boolean, detail: ErrorDetail | null]
+  | readonly [
+      'error',
+      session: number,
+      number: number,
+      code: ErrorCode,
+      message: string,
+      outcome: Outcome,
+      retryable: boolean,
+      detail: ErrorDetail | null,
+    ]
   /** This node is stopping: go elsewhere at once. */
   | readonly ['goodbye', reason: string];
 
@@ -185,7 +212,12 @@ export interface NameInfo {
   readonly kind: 'lock' | 'semaphore';
   readonly limit: number | null;
   readonly holders: readonly HolderInfo[];
-  readonly waiters: readonly { readonly session: number; readonly handle: number; readonly mode: 'exclusive' | 'shared' | 'permit'; readonly position: number }[];
+  readonly waiters: readonly {
+    readonly session: number;
+    readonly handle: number;
+    readonly mode: 'exclusive' | 'shared' | 'permit';
+    readonly position: number;
+  }[];
   /** Log index of the state shown. */
   readonly index: number;
 }
