@@ -24,10 +24,10 @@ const steps = [
   { name: 'format', run: () => tool('biome', ['ci', '--error-on-warnings', '.']) },
   { name: 'lint', run: () => tool('oxlint', []) },
   { name: 'types of tests', run: () => script('typecheck-tests') },
-  { name: 'architecture', run: () => vitest('architecture', ['test/']) },
+  { name: 'architecture', run: () => vitest('architecture', ['--project=repository']) },
   { name: 'dead code', run: () => tool('knip', []) },
   { name: 'packages', run: () => script('check-packages') },
-  { name: 'tests', run: () => vitest('tests', ['--exclude=test/**', '--passWithNoTests']) },
+  { name: 'tests', run: () => vitest('tests', ['--project=packages', '--passWithNoTests']) },
 ];
 
 const startedAt = Date.now();

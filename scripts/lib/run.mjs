@@ -57,7 +57,7 @@ export function becomeNode(args) {
   const child = spawn(process.execPath, args, { stdio: 'inherit' });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => {
-      const alreadyDelivered = signal !== 'SIGTERM' && process.stdin.isTTY === true;
+      const alreadyDelivered = signal !== 'SIGTERM' && process.stdin.isTTY;
       if (!alreadyDelivered) child.kill(signal);
     });
   }
