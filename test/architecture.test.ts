@@ -106,14 +106,28 @@ describe('the rules', () => {
     expect(() => check({ 'packages/lockd/src/a.ts': 'import {' })).toThrow('does not parse');
   });
 
-  test('a cycle is reported once, also one of types only', () => {
+  test('modules that load one another are reported once', () => {
     expect(
       check({
-        'packages/lockd/src/a.ts': `import type { B } from './b.ts';`,
+        'packages/lockd/src/a.ts': `import { type B } from './b.ts';`,
         'packages/lockd/src/b.ts': `import './c.ts';`,
         'packages/lockd/src/c.ts': `export * from './a.ts';`,
+        'packages/lockd/src/d.ts': `import './d.ts';`,
       }),
-    ).toEqual(['cycle packages/lockd/src/a.ts']);
+    ).toEqual(['cycle packages/lockd/src/a.ts', 'cycle packages/lockd/src/d.ts']);
+  });
+
+  test('types may refer to one another within a folder, and not across folders', () => {
+    const files = {
+      'packages/lockd/src/a.ts': `import type { B } from './b.ts';`,
+      'packages/lockd/src/b.ts': `import type { A } from './a.ts';`,
+    };
+    expect(check(files)).toEqual([]);
+    const across = {
+      'packages/lockd/src/b.ts': `import type { A } from './a.ts';\nexport type { C } from './other/c.ts';`,
+      'packages/lockd/src/other/c.ts': `export type A = import('../a.ts').A;`,
+    };
+    expect(check({ ...files, ...across })).toEqual(['cycle packages/lockd/src/a.ts']);
   });
 
   const forbiddenTime: readonly string[] = [

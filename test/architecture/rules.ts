@@ -43,7 +43,7 @@ const areas: readonly Area[] = [
   {
     path: 'packages/lockd/src/lock-table/',
     workspace: ['@lockd/raft', '@lockd/client/protocol'],
-    external: [],
+    external: ['msgpackr'],
     boundary: 'packages/lockd/src/lock-table/',
     onlyNamesFrom: { specifier: '@lockd/raft', files: raftVocabulary },
   },
@@ -151,24 +151,57 @@ function checkImports(
   return violations;
 }
 
+/**
+ * No module loads itself in a circle. Types may refer to one another within a folder, as records that point at one
+ * another do; across folders a circle of types means that the folders are one.
+ */
 function checkCycles(files: ReadonlyMap<string, SourceFile>): Violation[] {
-  const violations: Violation[] = [];
-  const done = new Set<string>();
-  const visit = (path: string, trail: readonly string[]): void => {
-    const start = trail.indexOf(path);
-    if (start !== -1) {
-      const cycle = [...trail.slice(start), path];
-      violations.push({ rule: 'cycle', path, message: `imports itself: ${cycle.join(' → ')}` });
-      return;
+  const graph = (includeTypes: boolean): Map<string, string[]> =>
+    new Map(
+      [...files.values()].map(({ path, imports }) => {
+        const relative = imports.filter(
+          ({ specifier, isTypeOnly }) => specifier.startsWith('.') && (includeTypes || !isTypeOnly),
+        );
+        return [path, relative.map(({ specifier }) => resolveRelative(path, specifier))];
+      }),
+    );
+  const ofModules = circles(graph(false));
+  const ofFolders = circles(graph(true)).filter(
+    (circle) => new Set(circle.map((path) => posix.dirname(path))).size > 1,
+  );
+  const reported = new Set(ofModules.flat());
+  return [...ofModules, ...ofFolders.filter((circle) => !circle.some((path) => reported.has(path)))].map((circle) => ({
+    rule: 'cycle',
+    path: circle[0] ?? '',
+    message: `these import one another: ${circle.join(', ')}`,
+  }));
+}
+
+/** The strongly connected parts with an edge inside (Tarjan's algorithm), each sorted. */
+function circles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+  const order = new Map<string, number>();
+  const open: string[] = [];
+  const isOpen = new Set<string>();
+  const found: string[][] = [];
+
+  const visit = (path: string): number => {
+    let low = order.size;
+    order.set(path, low);
+    open.push(path);
+    isOpen.add(path);
+    for (const target of graph.get(path) ?? []) {
+      if (!order.has(target)) low = Math.min(low, visit(target));
+      else if (isOpen.has(target)) low = Math.min(low, order.get(target) ?? low);
     }
-    if (done.has(path)) return;
-    const file = files.get(path);
-    const targets = file?.imports.filter(({ specifier }) => specifier.startsWith('.')) ?? [];
-    for (const { specifier } of targets) visit(resolveRelative(path, specifier), [...trail, path]);
-    done.add(path);
+    if (low === order.get(path)) {
+      const part = open.splice(open.indexOf(path));
+      for (const member of part) isOpen.delete(member);
+      if (part.length > 1 || graph.get(path)?.includes(path)) found.push(part.toSorted());
+    }
+    return low;
   };
-  for (const path of files.keys()) visit(path, []);
-  return violations;
+  for (const path of graph.keys()) if (!order.has(path)) visit(path);
+  return found;
 }
 
 function checkClocks(files: ReadonlyMap<string, SourceFile>, exceptions: readonly ClockException[]): Violation[] {

@@ -14,6 +14,8 @@ export interface Import {
   readonly specifier: string;
   /** The names taken from it; `*` for a whole namespace, nothing for a bare `import 'x'`. */
   readonly names: readonly string[];
+  /** Erased by the compiler: `import type`. What `import { type A }` leaves behind still loads the module. */
+  readonly isTypeOnly: boolean;
   readonly line: number;
 }
 
@@ -43,7 +45,12 @@ export function parseSourceFile(path: string, text: string): SourceFile {
 
   walk(program as unknown as SyntaxNode, undefined, (node, parent) => {
     const specifier = importedSpecifier(node);
-    if (specifier !== undefined) imports.push({ specifier, names: importedNames(node), line: lineOf(node.start) });
+    if (specifier !== undefined) {
+      const isTypeOnly = [node.type, node['importKind'], node['exportKind']].some((kind) =>
+        /^(?:type|TSImportType)$/.test(String(kind)),
+      );
+      imports.push({ specifier, names: importedNames(node), isTypeOnly, line: lineOf(node.start) });
+    }
     const name = mentionedGlobal(node, parent);
     if (name !== undefined) globals.push({ name, line: lineOf(node.start) });
   });
