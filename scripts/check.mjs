@@ -16,12 +16,16 @@ if (process.env.CI && !process.env.FC_SEED) {
   if (seed !== undefined) process.env.FC_SEED = String(seed);
 }
 
+// Escape codes only where somebody looks.
+if (!process.stdout.isTTY) process.env.NO_COLOR = '1';
+const colors = process.stdout.isTTY ? [] : ['--colors=off'];
+
 const script = (name) => run(process.execPath, [join('scripts', `${name}.mjs`)]);
 
 const steps = [
   { name: 'install', run: install },
   { name: 'build', run: build },
-  { name: 'format', run: () => tool('biome', ['ci', '--error-on-warnings', '.']) },
+  { name: 'format', run: () => tool('biome', ['ci', '--error-on-warnings', ...colors, '.']) },
   { name: 'lint', run: () => tool('oxlint', []) },
   { name: 'types of tests', run: () => script('typecheck-tests') },
   { name: 'architecture', run: () => vitest('architecture', ['--project=repository']) },
