@@ -26,7 +26,7 @@ const steps = [
   { name: 'install', run: install },
   { name: 'build', run: build },
   { name: 'format', run: () => tool('biome', ['ci', '--error-on-warnings', ...colors, '.']) },
-  { name: 'lint', run: () => tool('oxlint', []) },
+  { name: 'lint', run: () => tool('oxlint', process.stdout.isTTY ? [] : ['--format=unix']) },
   { name: 'types of tests', run: () => script('typecheck-tests') },
   { name: 'architecture', run: () => vitest('architecture', ['--project=repository']) },
   { name: 'dead code', run: () => tool('knip', []) },
