@@ -1,0 +1,67 @@
+import { type HistoryLine, modeOf } from '../history/history-line.ts';
+import { partitionByKey } from './linearizability.ts';
+import { type Failure, type Verdict, verdictOf } from './verdict.ts';
+import { failure } from './words.ts';
+
+/**
+ * Among live waiters of a name the order of the log decides. A request that was told it stands in the queue (`queued`)
+ * before another was sent is ahead of it, so the later one must not be granted first. Excused: one whose connection was
+ * closed while it waited, one whose wait may have ended by then (`until`), and two that do not exclude each other.
+ */
+export function checkFifo(lines: readonly HistoryLine[]): Verdict {
+  const originNs = lines.reduce((first, line) => Math.min(first, line.call), Infinity);
+  const failures: Failure[] = [];
+  let judged = 0;
+  for (const [key, ofKey] of partitionByKey(lines)) {
+    const requests = ofKey.filter((line) => line.op === 'acquire' && line.owner !== null);
+    const waiters = requests
+      .filter(
+        (line): line is HistoryLine & { readonly queued: number } =>
+          line.queued !== undefined && line.disconnected !== true,
+      )
+      .sort((a, b) => a.queued - b.queued);
+    const granted = requests.filter(
+      (line): line is HistoryLine & { readonly return: number; readonly token: number } =>
+        line.result === 'ok' && line.token !== null,
+    );
+    // In order of calls, so the waiters that were queued before the call are a growing front of `waiters`.
+    let front = 0;
+    const live: (typeof waiters)[number][] = [];
+    for (const later of granted.sort((a, b) => a.call - b.call)) {
+      for (; front < waiters.length && (waiters[front] as (typeof waiters)[number]).queued < later.call; front++) {
+        live.push(waiters[front] as (typeof waiters)[number]);
+      }
+      for (let i = live.length - 1; i >= 0; i--) {
+        const earlier = live[i] as (typeof waiters)[number];
+        // Over before this call, so it can stand before no later one either.
+        if (overNs(earlier) < later.call) {
+          live.splice(i, 1);
+          continue;
+        }
+        judged++;
+        if (modeOf(earlier) === 'shared' && modeOf(later) === 'shared' && earlier.token === later.token) continue;
+        const overtook =
+          earlier.result === 'ok' && earlier.token !== null
+            ? earlier.token > later.token && later.return < overNs(earlier)
+            : later.return < overNs(earlier);
+        if (overtook) {
+          failures.push(
+            failure(
+              key,
+              `${later.owner} asked for ${key} after ${earlier.owner} stood in the queue, and got it first`,
+              [earlier, later],
+              originNs,
+            ),
+          );
+        }
+      }
+    }
+  }
+  return verdictOf('first come, first served', judged, 'pairs of waiters', failures);
+}
+
+/** The earliest instant at which this request may have left the queue, its own grant aside: that is told by tokens. */
+function overNs(waiter: HistoryLine): number {
+  if (waiter.result === 'ok') return waiter.return ?? Infinity;
+  return waiter.until ?? waiter.call;
+}
