@@ -50,15 +50,19 @@ export function pnpm(args, options) {
 }
 
 /**
- * Runs a Node program in the foreground and ends as it ended. Signals reach it once: a terminal delivers Ctrl-C to
- * the whole process group, so SIGINT is passed on only where no terminal has done so.
+ * Runs a Node program in the foreground and ends as it ended. A terminal delivers Ctrl-C to the whole process group, so
+ * it is passed on only where no terminal has done so; npm repeats what it is sent, and that is passed on once.
+ * In package.json these scripts begin with `exec`: a signal for npm would otherwise end the shell between, and not them.
  */
 export function becomeNode(args) {
   const child = spawn(process.execPath, args, { stdio: 'inherit' });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    let passedOnAt = Number.NEGATIVE_INFINITY;
     process.on(signal, () => {
       const alreadyDelivered = signal !== 'SIGTERM' && process.stdin.isTTY;
-      if (!alreadyDelivered) child.kill(signal);
+      if (alreadyDelivered || performance.now() - passedOnAt < 1_000) return;
+      passedOnAt = performance.now();
+      child.kill(signal);
     });
   }
   child.once('error', (error) => {
