@@ -6,8 +6,9 @@ import { invariant } from './invariant.ts';
  * - `termStart`: the entry with which a leader opens its term (§8); the rest is `RaftOptions.termStartPayload`.
  * - `command`: what `propose` was given.
  * - `configuration`: an encoded `Configuration` (see configuration.ts).
+ * - `registration`: the driver's own: which data directory a member's name stands for (see ../node/registry.ts).
  */
-export const ENTRY_KIND = { termStart: 0, command: 1, configuration: 2 } as const;
+export const ENTRY_KIND = { termStart: 0, command: 1, configuration: 2, registration: 3 } as const;
 export type EntryKind = (typeof ENTRY_KIND)[keyof typeof ENTRY_KIND];
 
 /**
@@ -72,10 +73,19 @@ export class EntryRun {
 
   /** Entries `from` to `to`, both inside this run and included, sharing the buffer. */
   slice(from: LogIndex, to: LogIndex): EntryRun {
-    invariant(from >= this.firstIndex && to <= this.lastIndex && from <= to, `slice ${from}..${to} of ${this.firstIndex}..${this.lastIndex}`);
+    invariant(
+      from >= this.firstIndex && to <= this.lastIndex && from <= to,
+      `slice ${from}..${to} of ${this.firstIndex}..${this.lastIndex}`,
+    );
     if (from === this.firstIndex && to === this.lastIndex) return this;
     const first = from - this.firstIndex;
-    return new EntryRun(from, this.term, this.bytes, this.startOf(from), this.ends.subarray(first, first + (to - from) + 1));
+    return new EntryRun(
+      from,
+      this.term,
+      this.bytes,
+      this.startOf(from),
+      this.ends.subarray(first, first + (to - from) + 1),
+    );
   }
 }
 
@@ -87,7 +97,10 @@ export function joinRuns(runs: readonly EntryRun[]): EntryRun {
   let byteLength = 0;
   let count = 0;
   for (const run of runs) {
-    invariant(run.term === first.term && run.firstIndex === first.firstIndex + count, 'runs to join follow each other in one term');
+    invariant(
+      run.term === first.term && run.firstIndex === first.firstIndex + count,
+      'runs to join follow each other in one term',
+    );
     byteLength += run.byteLength;
     count += run.count;
   }

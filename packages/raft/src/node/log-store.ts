@@ -1,11 +1,10 @@
 import type { Configuration } from '../core/configuration.ts';
-import { configurationEntry } from '../core/configuration-codec.ts';
-import { runOf } from '../core/entry-run.ts';
-import { type LogIndex, type Term, term as toTerm, ZERO_INDEX, ZERO_TERM } from '../core/ids.ts';
+import { type LogIndex, type Term, ZERO_INDEX, ZERO_TERM } from '../core/ids.ts';
 import { InvariantViolation, invariant } from '../core/invariant.ts';
 import type { SnapshotMetadata } from '../core/message.ts';
 import type { PersistDuty } from '../core/ready.ts';
 import type { BlockList } from './block-list.ts';
+import { bootstrapState } from './bootstrap.ts';
 import type { Clock } from './clock.ts';
 import { ContentHash } from './digest.ts';
 import type { DatabaseOperation, Disk, FileSink, FileSource, LogDatabase } from './disk.ts';
@@ -91,8 +90,7 @@ export class LogStore implements LogStorage {
   async bootstrap(configuration: Configuration): Promise<void> {
     const { list } = this.#opened();
     invariant(list.lastIndex === 0, 'only an empty log is bootstrapped');
-    const run = runOf(1, toTerm(1), [configurationEntry(configuration)]);
-    const hardState = { term: run.term, votedFor: undefined, commitIndex: run.lastIndex };
+    const { run, hardState } = bootstrapState(configuration);
     await this.persist({ write: 0, hardState, runs: [run], term: run.term, lastIndex: run.lastIndex });
   }
 

@@ -10,6 +10,11 @@ export interface StateMachine {
   beginSnapshot(): SnapshotReader;
   /** Starts a replacement of the whole state by a snapshot's content, fed in order. */
   beginRestore(): SnapshotWriter;
+  /**
+   * Back to the state before the first entry: called when a node whose disk was full recovers in the same process and
+   * reads its log again. Without it such a node waits for a restart of the process.
+   */
+  reset?(): void;
 }
 
 export interface SnapshotReader {

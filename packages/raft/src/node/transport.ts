@@ -71,7 +71,7 @@ export interface Transport {
   send(message: Message): void;
   sendSnapshot(to: NodeId, transfer: SnapshotTransfer): void;
   sendProbe(to: NodeId, probe: JoinProbe): void;
-  /** Called after the sends of a turn: write the frames now. Absent: the transport finds its own moment. */
+  /** A hint after the sends of a turn, before its entries are applied. What is sent outside a turn gets none: find a moment of your own too. */
   flush?(): void;
 }
 
