@@ -1,29 +1,25 @@
 import { createHash } from 'node:crypto';
-import { createClient } from '@redis/client';
 import { pause } from '../processes/children.ts';
 import type { ConnectOptions, DriverSpec, LockDriver } from './driver.ts';
+import { RedisConnection } from './redis-connection.ts';
 
 const RELEASE_SCRIPT = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end";
 const RELEASE_SHA = createHash('sha1').update(RELEASE_SCRIPT).digest('hex');
 const PATIENCE_MS = 30_000;
 
-type Client = Awaited<ReturnType<typeof openClient>>;
 interface RedisHandle {
   readonly name: string;
   readonly value: string;
 }
 
-async function openClient(url: string) {
-  const client = createClient({ url });
-  // Requests under way are rejected by themselves; the client reconnects.
-  client.on('error', () => undefined);
-  await client.connect();
-  await client.sendCommand(['SCRIPT', 'LOAD', RELEASE_SCRIPT]);
-  return client;
+async function open(url: string): Promise<RedisConnection> {
+  const connection = new RedisConnection(url);
+  await connection.send(['SCRIPT', 'LOAD', RELEASE_SCRIPT]);
+  return connection;
 }
 
 /**
- * Redis through `@redis/client`, which sends the requests of one turn in one write. `redis`: SET NX PX and a release
+ * Redis over its own protocol, the requests of one turn in one write. `redis`: SET NX PX and a release
  * that compares first, on one server. `redlock`: the same on every server at once; held with a majority, else undone
  * and tried again. Neither has a queue: whoever finds the lock taken polls, after a pause drawn evenly from
  * 0 to twice `retryMs` (an option of the spec; default 2).
@@ -33,32 +29,32 @@ export async function connectRedis(spec: DriverSpec, options: ConnectOptions): P
   const retryMs = Number(spec.options?.['retryMs'] ?? 2);
   const quorum = (servers.length >> 1) + 1;
   const clients = await Promise.all(
-    Array.from({ length: options.connections }, () => Promise.all(servers.map(openClient))),
+    Array.from({ length: options.connections }, () => Promise.all(servers.map(open))),
   );
   const ttl = String(options.ttlMs);
   let next = 0;
 
   const release = async (worker: number, handle: RedisHandle): Promise<void> => {
     const command = ['EVALSHA', RELEASE_SHA, '1', handle.name, handle.value];
-    const connection = clients[worker % clients.length] as Client[];
+    const connection = clients[worker % clients.length] as RedisConnection[];
     if (connection.length === 1) {
-      await (connection[0] as Client).sendCommand(command);
+      await (connection[0] as RedisConnection).send(command);
       return;
     }
-    await Promise.all(connection.map((client) => client.sendCommand(command).catch(() => undefined)));
+    await Promise.all(connection.map((client) => client.send(command).catch(() => undefined)));
   };
 
   const driver: LockDriver<RedisHandle> = {
     async acquire(worker, name) {
-      const connection = clients[worker % clients.length] as Client[];
+      const connection = clients[worker % clients.length] as RedisConnection[];
       const handle = { name, value: `${process.pid}-${worker}-${++next}` };
       const command = ['SET', name, handle.value, 'NX', 'PX', ttl];
       let patienceEnds: number | undefined;
       for (;;) {
         const answers =
           connection.length === 1
-            ? [await (connection[0] as Client).sendCommand(command)]
-            : await Promise.all(connection.map((client) => client.sendCommand(command).catch(() => undefined)));
+            ? [await (connection[0] as RedisConnection).send(command)]
+            : await Promise.all(connection.map((client) => client.send(command).catch(() => undefined)));
         let votes = 0;
         for (const answer of answers) if (answer !== null && answer !== undefined) votes++;
         if (votes >= quorum) return handle;
@@ -71,7 +67,7 @@ export async function connectRedis(spec: DriverSpec, options: ConnectOptions): P
     },
     release,
     async close() {
-      for (const connection of clients) for (const client of connection) client.destroy();
+      for (const connection of clients) for (const client of connection) client.close();
     },
   };
   return driver as LockDriver;

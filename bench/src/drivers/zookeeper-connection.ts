@@ -31,7 +31,8 @@ export class ZooKeeperError extends Error {
 }
 
 /**
- * One session with ZooKeeper. The requests of one turn of the event loop leave in one write. When the connection
+ * One session with ZooKeeper. Requests made until the microtasks of a turn
+ * have drained leave in one write. When the connection
  * breaks, requests under way are rejected and the session goes on at the next of `endpoints`.
  */
 export class ZooKeeperConnection {
@@ -101,7 +102,7 @@ export class ZooKeeperConnection {
 
   #send(frame: Buffer): void {
     if (this.#outgoing.push(frame) > 1) return;
-    setImmediate(() => {
+    process.nextTick(() => {
       this.#socket?.write(Buffer.concat(this.#outgoing));
       this.#outgoing = [];
     });

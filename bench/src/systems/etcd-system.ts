@@ -89,19 +89,13 @@ export const etcdSystem: LockSystem = {
           pid: child.pid,
         }));
       },
-      faults: {
-        async kill(name) {
-          children[NODES.indexOf(name as (typeof NODES)[number])]?.signal('SIGKILL');
-        },
-        async restart(name) {
-          const index = NODES.indexOf(name as (typeof NODES)[number]);
-          await (children[index] as Child).ended;
-          children[index] = launch(index);
-          await waitUntil('etcd to serve again', async () => {
-            const answer = await fetch(`${clientUrl(index)}/health`).catch(() => undefined);
-            return answer?.ok === true;
-          }, 30_000);
-        },
+      async restart(name) {
+        const index = NODES.indexOf(name as (typeof NODES)[number]);
+        await (children[index] as Child).ended;
+        children[index] = launch(index);
+        const isHealthy = async (): Promise<boolean> =>
+          (await fetch(`${clientUrl(index)}/health`).catch(() => undefined))?.ok === true;
+        await waitUntil('etcd to serve again', isHealthy, 30_000);
       },
       stop,
     };

@@ -150,20 +150,8 @@ export async function startLockd(scratch: Scratch, options: LockdOptions): Promi
       );
       return last as LockdStatus;
     },
-    ...(options.restart === true
-      ? {
-          faults: {
-            async kill(name) {
-              const node = (await status()).nodes.find((candidate) => candidate.name === name);
-              if (node !== undefined) process.kill(node.pid, 'SIGKILL');
-            },
-            // `--restart` has done it already, or is about to.
-            async restart() {
-              await running.settled();
-            },
-          },
-        }
-      : {}),
+    // `--restart` has started it again already, or is about to.
+    ...(options.restart === true ? { restart: async () => void (await running.settled()) } : {}),
     stop: () => child.stop(20_000),
   };
   return running;

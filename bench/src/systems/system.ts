@@ -18,11 +18,8 @@ export interface RunningSystem {
   readonly driver: DriverSpec;
   /** All server processes with the roles they have now. */
   processes(): Promise<readonly ServerProcess[]>;
-  /** Where one process can take over from another: kill -9, and start it again with its data. */
-  readonly faults?: {
-    kill(name: string): Promise<void>;
-    restart(name: string): Promise<void>;
-  };
+  /** Where one process can take over from another: starts a killed one again with its data; resolves once it serves. */
+  restart?(name: string): Promise<void>;
   stop(): Promise<void>;
 }
 

@@ -97,16 +97,11 @@ export const zookeeperSystem: LockSystem = {
           pid: child.pid,
         }));
       },
-      faults: {
-        async kill(name) {
-          children[indexOf(name)]?.signal('SIGKILL');
-        },
-        async restart(name) {
-          const index = indexOf(name);
-          await (children[index] as Child).ended;
-          children[index] = launch(index);
-          await waitUntil('ZooKeeper to serve again', async () => !(await modes()).includes('down'), 40_000, 200);
-        },
+      async restart(name) {
+        const index = indexOf(name);
+        await (children[index] as Child).ended;
+        children[index] = launch(index);
+        await waitUntil('ZooKeeper to serve again', async () => !(await modes()).includes('down'), 40_000, 200);
       },
       stop,
     };
