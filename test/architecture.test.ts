@@ -180,7 +180,7 @@ describe('the search for leftovers', () => {
   test('finds markers, machine paths, focused tests and prints', () => {
     expect(kinds('docs/a.md', 'first TODO: write this')).toEqual(['marker']);
     expect(kinds('packages/lockd/src/a.ts', '// FIXME later')).toEqual(['marker']);
-    expect(kinds('docs/a.md', 'see `/work/x`')).toEqual(['machine path']);
+    expect(kinds('docs/a.md', 'see `/home/somebody/x`')).toEqual(['machine path']);
     expect(kinds('packages/lockd/test/a.test.ts', 'test.only(name, run);')).toEqual(['only']);
     expect(kinds('packages/client/src/a.ts', 'console.log(1);')).toEqual(['console']);
   });
@@ -188,7 +188,7 @@ describe('the search for leftovers', () => {
   test('leaves programs and relative paths alone', () => {
     expect(kinds('packages/lockd/src/cli/main.ts', 'console.log(1);')).toEqual([]);
     expect(kinds('bench/src/report.ts', 'console.log(1);')).toEqual([]);
-    expect(kinds('docs/a.md', 'a framework/thing, docs/work/x, todos, ./work/y')).toEqual([]);
+    expect(kinds('docs/a.md', 'a framework/thing, docs/home/x, todos, ./home/y')).toEqual([]);
   });
 });
 
