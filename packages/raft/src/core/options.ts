@@ -2,6 +2,7 @@ import type { Configuration } from './configuration.ts';
 import type { EntryRun } from './entry-run.ts';
 import type { LogIndex, NodeId, Term } from './ids.ts';
 import type { HardState } from './ready.ts';
+import type { TraceEvent } from './trace.ts';
 
 /** Uniform in [0, bound), bound at most 2^32. Injected and seeded: the only source of chance in the core. */
 export type Random = (bound: number) => number;
@@ -22,6 +23,8 @@ export interface RaftOptions {
   readonly maxUncommittedBytes: number;
   /** Body of the entry with which this node opens a term (after the kind byte); called once per term won. */
   readonly termStartPayload: (lastIndex: LogIndex) => Uint8Array;
+  /** Called with every transition, synchronously. Must not call back into the node. Default: none. */
+  readonly trace?: ((event: TraceEvent) => void) | undefined;
 }
 
 /** What recovery found: the constructor's second argument. */
@@ -41,7 +44,11 @@ export interface InitialState {
 /** Why a request was not taken. Nothing of it will happen. */
 export type Refusal =
   | { readonly type: 'refused'; readonly reason: 'not-leader'; readonly leader: NodeId | undefined }
-  | { readonly type: 'refused'; readonly reason: 'transferring' | 'overloaded' | 'change-pending' | 'not-ready' | 'invalid'; readonly leader: NodeId | undefined };
+  | {
+      readonly type: 'refused';
+      readonly reason: 'transferring' | 'overloaded' | 'change-pending' | 'not-ready' | 'invalid';
+      readonly leader: NodeId | undefined;
+    };
 
 export type ProposeResult = { readonly type: 'accepted'; readonly firstIndex: LogIndex; readonly term: Term } | Refusal;
 
