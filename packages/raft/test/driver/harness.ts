@@ -8,6 +8,7 @@ import type { DriverOptions, OpenDriver } from '../../src/node/driver-options.ts
 import type { SnapshotReader, SnapshotWriter, StateMachine } from '../../src/node/state-machine.ts';
 import type { LogStorage } from '../../src/node/storage.ts';
 import type { MemoryNetwork } from '../../src/testing/memory-network.ts';
+import { seededRandom } from '../../src/testing/seeded-random.ts';
 
 /** Keeps the text of every command, in order, with its index. */
 export class ListMachine implements StateMachine {
@@ -88,17 +89,6 @@ export interface TestNode {
   readonly driver: OpenDriver;
   readonly machine: ListMachine;
   readonly record: Record;
-}
-
-/** Integers from a seed: xorshift32. */
-export function seededRandom(seed: number): (bound: number) => number {
-  let state = seed | 1;
-  return (bound) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % bound;
-  };
 }
 
 export const IDS = ['n1', 'n2', 'n3'].map(nodeId);
