@@ -1,1 +1,25 @@
-export {};
+/** `@lockd/raft`: the core, without input and output. The driver is in `./node`, tools for tests in `./testing`. */
+export type { Configuration, ConfigurationChange } from './core/configuration.ts';
+export { configurationEntry, decodeConfiguration, encodeConfiguration } from './core/configuration-codec.ts';
+export { ENTRY_KIND, type EntryKind, EntryRun, joinRuns, runOf } from './core/entry-run.ts';
+export { type LogIndex, logIndex, type NodeId, nodeId, type ReadRound, type Term, term } from './core/ids.ts';
+export type { Input } from './core/input.ts';
+export { assertNever, InvariantViolation, invariant } from './core/invariant.ts';
+export { configurationOf, membersOf, votersOf } from './core/membership.ts';
+export type {
+  AppendRequest,
+  AppendResponse,
+  Heartbeat,
+  HeartbeatResponse,
+  Message,
+  SnapshotMetadata,
+  SnapshotRequest,
+  TimeoutNow,
+  VoteRequest,
+  VoteResponse,
+} from './core/message.ts';
+export type { InitialState, ProposeResult, RaftOptions, RaftStatus, Random, Refusal, Role } from './core/options.ts';
+export { majorityIndex, majorityVote, quorumIndex, quorumVote, type VoteResult } from './core/quorum.ts';
+export { RaftNode } from './core/raft-node.ts';
+export type { HardState, PersistDuty, Ready } from './core/ready.ts';
+export type { TraceEvent, TraceState, Transition } from './core/trace.ts';
