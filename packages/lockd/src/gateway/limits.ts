@@ -1,0 +1,21 @@
+/** Bounds of the gateway (docs/limits.md). Those both sides know are in the protocol's LIMITS. */
+export const GATEWAY_LIMITS = {
+  /** A connection that has not said hello by then is closed. */
+  helloTimeoutMs: 10_000,
+  maxConnections: 20_000,
+  /** Answers handed to a connection's socket and not yet taken by the kernel: beyond it the connection is cut. */
+  maxBufferedBytes: 16 * 1024 * 1024,
+  /** Messages in one outgoing frame. */
+  maxMessagesPerFrame: 8192,
+  /** Operations of one session without an answer; the next one is refused. */
+  maxUnansweredPerSession: 4096,
+  /** Opens, attaches and reads of one connection without an answer; the next one is refused. */
+  maxRequestsPerConnection: 1024,
+  /** New acquires are refused while so much is proposed and not committed, or waits to be proposed. */
+  maxUncommittedEntries: 30_000,
+  overloadedBytes: 8 * 1024 * 1024,
+  /** Commands that wait for a leader or for room; beyond it sessions are told to attach again. */
+  maxWaitingBytes: 64 * 1024 * 1024,
+  /** Renewals and reads that wait for a round or a leader, on this node. */
+  maxWaitingReads: 100_000,
+} as const;

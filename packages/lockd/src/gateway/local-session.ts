@@ -1,0 +1,77 @@
+import type { CommandOwner } from './command-batch.ts';
+import type { Connection } from './connection.ts';
+
+/** Tag of an attach; an operation's tag is its seq. */
+export const ATTACH_TAG = 0;
+
+/**
+ * A session as far as one connection of this node speaks for it, from the request to attach on. Tells what of the
+ * client's is on its way, so that the client can be told when that may be lost.
+ */
+export class LocalSession implements CommandOwner {
+  readonly session: number;
+  /** Number of this attachment: commands of an older one are refused by the table. */
+  readonly epoch: number;
+  readonly connection: Connection;
+  /** Id under which the attach is answered. */
+  readonly attachId: number;
+  /** The attach is applied. */
+  isAttached = false;
+  /** The client was told to attach again: nothing of this attachment is taken any more. */
+  isStale = false;
+  /** Highest seq taken from the client, and highest answered; both since this attachment. */
+  sentSeq = 0;
+  answeredSeq = 0;
+  /** The newest renewal without an acknowledgement. */
+  renewStamp: number | undefined;
+
+  constructor(session: number, epoch: number, connection: Connection, attachId: number) {
+    this.session = session;
+    this.epoch = epoch;
+    this.connection = connection;
+    this.attachId = attachId;
+  }
+
+  get hasUnanswered(): boolean {
+    return !this.isAttached || this.sentSeq > this.answeredSeq;
+  }
+
+  notProposed(tag: number, reason: 'no-leader' | 'invalid'): void {
+    if (tag === ATTACH_TAG) this.#refuse(0, this.attachId, reason);
+    else {
+      if (tag > this.answeredSeq) this.answeredSeq = tag;
+      this.#refuse(this.session, tag, reason);
+    }
+  }
+
+  #refuse(session: number, number: number, reason: 'no-leader' | 'invalid'): void {
+    if (reason === 'invalid')
+      this.connection.sendError(session, number, 'LOCKD_LIMIT', 'the request is too large', 'not-applied', false);
+    else this.connection.sendError(session, number, 'LOCKD_NO_QUORUM', NO_LEADER, 'not-applied', true);
+  }
+}
+
+export const NO_LEADER = 'no leader: the cluster has no majority, or is electing; try again';
+
+/** An `open` on its way. */
+export class PendingOpen implements CommandOwner {
+  readonly id: number;
+  readonly nonce: string;
+  readonly connection: Connection;
+  isStale = false;
+  readonly #onGivenUp: (open: PendingOpen) => void;
+
+  constructor(id: number, nonce: string, connection: Connection, onGivenUp: (open: PendingOpen) => void) {
+    this.id = id;
+    this.nonce = nonce;
+    this.connection = connection;
+    this.#onGivenUp = onGivenUp;
+  }
+
+  notProposed(_tag: number, reason: 'no-leader' | 'invalid'): void {
+    this.#onGivenUp(this);
+    if (reason === 'invalid')
+      this.connection.sendError(0, this.id, 'LOCKD_LIMIT', 'the request is too large', 'not-applied', false);
+    else this.connection.sendError(0, this.id, 'LOCKD_NO_QUORUM', NO_LEADER, 'not-applied', true);
+  }
+}

@@ -1,0 +1,150 @@
+import { createHash } from 'node:crypto';
+import type { PeerIdentity } from '@lockd/raft/node';
+
+export const PEER_PROTOCOL_VERSION = 1;
+
+/**
+ * First frame of a link in each direction, as JSON text, so that nodes of any two versions can tell each other why
+ * they do not get on.
+ */
+export interface PeerHello {
+  readonly version: number;
+  readonly name: string;
+  readonly identity: PeerIdentity;
+  /** Hash of the initial cluster; undefined where the node was started without one. */
+  readonly bootstrapHash: string | undefined;
+  /** Where clients reach this node. */
+  readonly client: string | undefined;
+  /** Only a question whether anybody is there: the link is closed again at once. */
+  readonly probe: boolean;
+}
+
+/** Frames besides the hello that travel as JSON text. */
+export type LinkText =
+  | { readonly type: 'hello'; readonly hello: PeerHello }
+  | { readonly type: 'refused'; readonly code: string; readonly reason: string }
+  | { readonly type: 'goodbye'; readonly reason: string };
+
+/** Names only: addresses may differ from where one stands. */
+export function bootstrapHash(names: Iterable<string>): string {
+  return createHash('sha256')
+    .update(JSON.stringify([...names].sort()))
+    .digest('hex')
+    .slice(0, 16);
+}
+
+export function encodeText(frame: LinkText): string {
+  if (frame.type !== 'hello') return JSON.stringify(frame);
+  const { hello } = frame;
+  return JSON.stringify({
+    type: 'hello',
+    version: hello.version,
+    name: hello.name,
+    instanceId: hello.identity.instanceId,
+    incarnation: hello.identity.incarnation,
+    clusterId: hello.identity.clusterId ?? null,
+    bootstrapHash: hello.bootstrapHash ?? null,
+    client: hello.client ?? null,
+    probe: hello.probe,
+  });
+}
+
+/** Undefined: not such a frame. */
+export function decodeText(json: string): LinkText | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  const {
+    type,
+    version,
+    name,
+    instanceId,
+    incarnation,
+    clusterId,
+    bootstrapHash: hash,
+    client,
+    probe,
+    code,
+    reason,
+  } = value as Record<string, unknown>;
+  if (type === 'goodbye') return { type, reason: shortText(reason) };
+  if (type === 'refused') return { type, code: shortText(code), reason: shortText(reason) };
+  if (type !== 'hello' || typeof version !== 'number' || typeof name !== 'string' || name === '' || name.length > 255)
+    return undefined;
+  // Beyond version and name, another version may look different: it is refused by its version.
+  const known = version === PEER_PROTOCOL_VERSION;
+  if (
+    known &&
+    (typeof instanceId !== 'string' ||
+      instanceId === '' ||
+      !Number.isSafeInteger(incarnation) ||
+      (incarnation as number) < 0)
+  )
+    return undefined;
+  return {
+    type,
+    hello: {
+      version,
+      name,
+      identity: {
+        instanceId: shortText(instanceId),
+        incarnation: typeof incarnation === 'number' ? incarnation : 0,
+        clusterId: typeof clusterId === 'string' ? clusterId.slice(0, 255) : undefined,
+      },
+      bootstrapHash: typeof hash === 'string' ? hash.slice(0, 255) : undefined,
+      client: typeof client === 'string' ? client.slice(0, 1024) : undefined,
+      probe: probe === true,
+    },
+  };
+}
+
+function shortText(value: unknown): string {
+  return typeof value === 'string' ? value.slice(0, 1000) : '';
+}
+
+/** Everything about a peer's hello that the driver does not judge (see `TransportHandler.onPeerIdentity`). Undefined: fine. */
+export function refusalOf(
+  own: { readonly name: string; readonly bootstrapHash: string | undefined; readonly clusterId: string | undefined },
+  theirs: PeerHello,
+  expectedName: string | undefined,
+  isMember: (name: string) => boolean,
+): { readonly code: string; readonly reason: string } | undefined {
+  if (theirs.version !== PEER_PROTOCOL_VERSION) {
+    return {
+      code: 'another-version',
+      reason: `${own.name} speaks peer protocol ${PEER_PROTOCOL_VERSION}, ${theirs.name} speaks ${theirs.version}`,
+    };
+  }
+  if (theirs.name === own.name) {
+    return { code: 'same-name', reason: `both nodes are called ${own.name}: each needs a name of its own (--name)` };
+  }
+  if (expectedName !== undefined && theirs.name !== expectedName) {
+    return {
+      code: 'wrong-address',
+      reason: `the address of ${expectedName} belongs to ${theirs.name}: check --initial-cluster`,
+    };
+  }
+  if (!isMember(theirs.name)) {
+    return {
+      code: 'unknown-node',
+      reason: `${theirs.name} is not in the cluster that ${own.name} knows: check --initial-cluster`,
+    };
+  }
+  const founding = own.clusterId === undefined || theirs.identity.clusterId === undefined;
+  if (
+    founding &&
+    own.bootstrapHash !== undefined &&
+    theirs.bootstrapHash !== undefined &&
+    own.bootstrapHash !== theirs.bootstrapHash
+  ) {
+    return {
+      code: 'another-bootstrap',
+      reason: `${own.name} and ${theirs.name} were started with different --initial-cluster lists: a new cluster needs the same one on every node`,
+    };
+  }
+  return undefined;
+}
