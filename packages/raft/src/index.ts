@@ -2,10 +2,32 @@
 export type { Configuration, ConfigurationChange } from './core/configuration.ts';
 export { configurationEntry, decodeConfiguration, encodeConfiguration } from './core/configuration-codec.ts';
 export { ENTRY_KIND, type EntryKind, EntryRun, joinRuns, runOf } from './core/entry-run.ts';
-export { type LogIndex, logIndex, type NodeId, nodeId, type ReadRound, type Term, term } from './core/ids.ts';
+export {
+  type LogIndex,
+  logIndex,
+  type NodeId,
+  nodeId,
+  type ReadRound,
+  type Term,
+  term,
+  ZERO_INDEX,
+  ZERO_TERM,
+} from './core/ids.ts';
 export type { Input } from './core/input.ts';
 export { assertNever, InvariantViolation, invariant } from './core/invariant.ts';
-export { configurationOf, membersOf, votersOf } from './core/membership.ts';
+export {
+  type ChangeResult,
+  changeConfiguration,
+  configurationOf,
+  enterJoint,
+  isJoint,
+  isMember,
+  isVoter,
+  leaveJoint,
+  membersOf,
+  NO_MEMBERS,
+  votersOf,
+} from './core/membership.ts';
 export type {
   AppendRequest,
   AppendResponse,
@@ -21,5 +43,5 @@ export type {
 export type { InitialState, ProposeResult, RaftOptions, RaftStatus, Random, Refusal, Role } from './core/options.ts';
 export { majorityIndex, majorityVote, quorumIndex, quorumVote, type VoteResult } from './core/quorum.ts';
 export { RaftNode } from './core/raft-node.ts';
-export type { HardState, PersistDuty, Ready } from './core/ready.ts';
+export type { ForgottenLog, HardState, PersistDuty, Ready } from './core/ready.ts';
 export type { TraceEvent, TraceState, Transition } from './core/trace.ts';

@@ -9,7 +9,7 @@ import { isVoter } from './membership.ts';
 import type { Message, SnapshotMetadata } from './message.ts';
 import type { InitialState, RaftOptions, Role } from './options.ts';
 import { ReadRounds } from './read-index.ts';
-import type { HardState } from './ready.ts';
+import type { ForgottenLog, HardState } from './ready.ts';
 import type { TraceState, Transition } from './trace.ts';
 import { WriteLane } from './write-lane.ts';
 
@@ -37,6 +37,8 @@ export class NodeState {
   #handedOutIndex: LogIndex;
   #configuration: Configuration;
   #messages: Message[] = [];
+  #forgotten: ForgottenLog | undefined;
+  #isForgottenReported = false;
 
   constructor(options: RaftOptions, initial: InitialState, nowMs: number) {
     this.id = options.id;
@@ -99,6 +101,7 @@ export class NodeState {
   get canCampaign(): boolean {
     return (
       this.isVoter &&
+      !this.isMute &&
       !this.lane.isInstalling &&
       this.log.lastConfigurationIndex(this.#appliedIndex, this.#commitIndex) === undefined
     );
@@ -189,7 +192,7 @@ export class NodeState {
   /** Sends at once: the message promises nothing that a crash could take back. */
   send(message: Message): void {
     this.#messages.push(message);
-    this.trace({ type: 'send', message });
+    if (this.options.trace !== undefined) this.trace({ type: 'send', message });
   }
 
   /** Sends once everything decided so far is durable. */
@@ -200,6 +203,7 @@ export class NodeState {
   }
 
   releaseHeld(): void {
+    if (this.isMute) return;
     this.lane.release(this.#term, (message) => this.send(message));
   }
 
@@ -207,6 +211,22 @@ export class NodeState {
     const messages = this.#messages;
     if (messages.length > 0) this.#messages = [];
     return messages;
+  }
+
+  /** It has lost what it promised to keep: whatever it said now could be wrong. */
+  get isMute(): boolean {
+    return this.#forgotten !== undefined;
+  }
+
+  forgot(forgotten: ForgottenLog): void {
+    this.#forgotten = forgotten;
+  }
+
+  /** Once. */
+  takeForgotten(): ForgottenLog | undefined {
+    if (this.#isForgottenReported) return undefined;
+    this.#isForgottenReported = this.#forgotten !== undefined;
+    return this.#forgotten;
   }
 
   /** For the write lane. */

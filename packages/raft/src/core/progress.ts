@@ -24,7 +24,7 @@ export class Progress {
   /** Probe: one is under way. */
   isPaused = false;
   /** An append is due although there may be nothing new: to probe, or to tell the commit index. */
-  wantsEmptyAppend = false;
+  wantsEmptyAppend = true;
   /** Replicate: the commit index the member was last told. */
   toldCommit: LogIndex = 0 as LogIndex;
   /** Snapshot: the member is useful again from here on. */

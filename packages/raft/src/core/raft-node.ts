@@ -131,14 +131,16 @@ export class RaftNode {
     const reads = this.#leader?.takeReads();
     const sendSnapshots = this.#leader?.takeSnapshots() ?? NO_SNAPSHOTS;
     const messages = state.takeMessages();
+    const forgotten = state.takeForgotten();
     const isEmpty =
       persist === undefined &&
       install === undefined &&
       reads === undefined &&
+      forgotten === undefined &&
       committed.length === 0 &&
       sendSnapshots.length === 0 &&
       messages.length === 0;
-    return isEmpty ? undefined : { messages, persist, committed, reads, sendSnapshots, install };
+    return isEmpty ? undefined : { messages, persist, committed, reads, sendSnapshots, install, forgotten };
   }
 
   /** When the next `tick` is due. Changes with every step. */
@@ -202,8 +204,8 @@ export class RaftNode {
   /** Settles terms (§5.1), then leaves the message to the role. */
   #receive(message: Message): void {
     const state = this.#state;
-    if (message.to !== state.id || message.from === state.id) return;
-    state.trace({ type: 'receive', message });
+    if (message.to !== state.id || message.from === state.id || state.isMute) return;
+    if (state.options.trace !== undefined) state.trace({ type: 'receive', message });
     if (message.term < state.term) {
       this.#answerOldTerm(message);
       return;

@@ -40,4 +40,17 @@ export interface Ready {
   readonly sendSnapshots: readonly { readonly to: NodeId; readonly atLeast: LogIndex }[];
   /** Replace the whole log and state by this received snapshot. */
   readonly install: SnapshotMetadata | undefined;
+  /**
+   * This node acknowledged entries to its leader that it does not have: its disk has forgotten them. It no longer
+   * votes, campaigns or answers; the process must stop, and the operator be told. Reported once.
+   */
+  readonly forgotten: ForgottenLog | undefined;
+}
+
+export interface ForgottenLog {
+  readonly leader: NodeId;
+  /** The leader knows, from this node's own acknowledgement, that it had everything up to here. */
+  readonly acknowledgedIndex: LogIndex;
+  /** What it has. */
+  readonly lastIndex: LogIndex;
 }

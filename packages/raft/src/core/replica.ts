@@ -41,7 +41,13 @@ export function receiveAppend(state: NodeState, message: AppendRequest): void {
 
 /** The round counts as confirmed: at this moment the node has not left the leader's term. */
 export function receiveHeartbeat(state: NodeState, message: Heartbeat): void {
-  state.commitTo(min(message.commitIndex, state.log.lastIndex));
+  const { lastIndex } = state.log;
+  if (message.commitIndex > lastIndex) {
+    // Within a term only this leader changes this log, and it never takes back what it has: so the disk did (row 24).
+    state.forgot({ leader: message.from, acknowledgedIndex: message.commitIndex, lastIndex });
+    return;
+  }
+  state.commitTo(message.commitIndex);
   state.send({ type: 'heartbeat-response', from: state.id, to: message.from, term: state.term, round: message.round });
 }
 

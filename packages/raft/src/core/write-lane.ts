@@ -39,14 +39,18 @@ export class WriteLane {
 
   /** The snapshot replaces the log as soon as the writes before it are done. */
   install(metadata: SnapshotMetadata): void {
-    invariant(!this.#isInstallOut, 'a snapshot is being installed');
+    invariant(this.#install === undefined, 'a snapshot is being installed');
     this.#install = metadata;
   }
 
-  /** The number of the write that makes everything decided so far durable. */
+  /**
+   * The number of the write that makes everything decided so far durable. An installation that is due takes the next
+   * number; hard state and entries go after it in one write, whatever else is decided until then.
+   */
   coveringWrite(log: RaftLog): number {
-    const isDirty = this.#isHardStateDirty || log.hasUnwritten || (this.#install !== undefined && !this.#isInstallOut);
-    return isDirty ? this.#writesAhead() : this.#lastWrite;
+    const isInstallDue = this.#install !== undefined && !this.#isInstallOut;
+    const isDirty = this.#isHardStateDirty || log.hasUnwritten;
+    return this.#lastWrite + (isInstallDue ? 1 : 0) + (isDirty ? 1 : 0);
   }
 
   isDurable(write: number): boolean {
@@ -59,25 +63,23 @@ export class WriteLane {
 
   /** The next write, if one is due and none is out. */
   takeWrite(log: RaftLog, source: { hardState(): HardState }): PersistDuty | undefined {
-    if (this.#isInFlight) return undefined;
-    // Entries that follow an installation wait for it; the term and the vote go before it.
-    const hasRuns = log.hasUnwritten && this.#install === undefined;
-    if (!this.#isHardStateDirty && !hasRuns) return undefined;
+    if (this.#isInFlight || this.#install !== undefined) return undefined;
+    if (!this.#isHardStateDirty && !log.hasUnwritten) return undefined;
     const duty: PersistDuty = {
       write: this.#begin(),
       hardState: this.#isHardStateDirty ? source.hardState() : undefined,
-      runs: hasRuns ? log.runsBetween(log.unwrittenFrom, log.lastIndex) : NO_RUNS,
+      runs: log.hasUnwritten ? log.runsBetween(log.unwrittenFrom, log.lastIndex) : NO_RUNS,
       term: log.lastTerm,
       lastIndex: log.lastIndex,
     };
     this.#isHardStateDirty = false;
-    if (hasRuns) log.markWritten();
+    log.markWritten();
     return duty;
   }
 
-  /** The snapshot to install, once, when no write is out. */
+  /** The snapshot to install, once, when no write is out. It goes before any write that is due. */
   takeInstall(): SnapshotMetadata | undefined {
-    if (this.#isInFlight || this.#install === undefined || this.#isHardStateDirty) return undefined;
+    if (this.#isInFlight || this.#install === undefined) return undefined;
     this.#begin();
     this.#isInstallOut = true;
     return this.#install;
@@ -124,11 +126,5 @@ export class WriteLane {
   #finish(): void {
     this.#isInFlight = false;
     this.#durableWrite = this.#lastWrite;
-  }
-
-  /** With an installation to come, the term may need a write of its own before it. */
-  #writesAhead(): number {
-    const isInstallDue = this.#install !== undefined && !this.#isInstallOut;
-    return this.#lastWrite + (isInstallDue && this.#isHardStateDirty ? 2 : 1);
   }
 }

@@ -51,7 +51,7 @@ export class Follower implements RoleBehaviour {
       return;
     }
     this.#state.leader = undefined;
-    timer.redraw(nowMs);
+    timer.startAttempt(nowMs);
   }
 
   deadlineMs(): number {

@@ -130,6 +130,8 @@ export class Leader implements RoleBehaviour {
   }
 
   transferTo(to: NodeId | undefined): void {
+    // What was accepted before the transfer goes with it.
+    this.#appendForming();
     this.#transfer.start(to);
   }
 
