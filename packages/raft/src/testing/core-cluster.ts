@@ -41,8 +41,8 @@ export class CoreCluster {
   /** A message for which this is true waits in `held` until `release`. */
   hold: (message: Message) => boolean = () => false;
   /** Whose writes and applies the test completes by hand. */
-  readonly slowDisks = new Set<string>();
-  readonly slowApplies = new Set<string>();
+  readonly slowDisks: Set<string> = new Set<string>();
+  readonly slowApplies: Set<string> = new Set<string>();
   held: Message[] = [];
   /** Every message that was sent and not lost, in order. */
   readonly delivered: Message[] = [];

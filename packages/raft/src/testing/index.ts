@@ -1,1 +1,15 @@
-export {};
+/** Tools for tests of the core and the driver: nothing here runs in production. */
+export { CoreCluster, type CoreClusterOptions, DEFAULT_RAFT_OPTIONS } from './core-cluster.ts';
+export {
+  bootstrappedDisk,
+  CoreMember,
+  commandOf,
+  type DurableState,
+  emptyDisk,
+  runsOf,
+  type StoredEntry,
+  type StoredSnapshot,
+  textOf,
+} from './core-member.ts';
+export { SafetyChecker, SafetyViolation } from './safety-checker.ts';
+export { seededRandom } from './seeded-random.ts';
