@@ -218,6 +218,9 @@ export interface NameInfo {
     readonly mode: 'exclusive' | 'shared' | 'permit';
     readonly position: number;
   }[];
+  /** How many there are, where only the first are shown. */
+  readonly holderCount?: number;
+  readonly waiterCount?: number;
   /** Log index of the state shown. */
   readonly index: number;
 }

@@ -1,0 +1,101 @@
+import type { EndReason, ErrorCode, ErrorDetail, HolderInfo, Outcome } from './protocol/index.ts';
+
+export interface LockdErrorOptions {
+  readonly retryable: boolean;
+  readonly outcome: Outcome;
+  readonly cause?: unknown;
+  readonly detail?: ErrorDetail | null;
+}
+
+/**
+ * Every failure of the SDK. Branch on `code`; the message is for people and may change.
+ * docs/protocol.md has one heading per code.
+ */
+export class LockdError extends Error {
+  readonly code: ErrorCode;
+  /** The same call may succeed later. */
+  readonly retryable: boolean;
+  /** Whether the operation took effect. `unknown` is honest: it may have. */
+  readonly outcome: Outcome;
+  /** LOCKD_BUSY: who holds the name, where that is known. */
+  readonly holder: HolderInfo | undefined;
+  /** LOCKD_BUSY: what stands in the way. */
+  readonly because: ErrorDetail['because'];
+  /** Trying again sooner is pointless. */
+  readonly retryAfterMs: number | undefined;
+  /** LOCKD_DEADLOCK, LOCKD_SELF_DEADLOCK: the names in the cycle. */
+  readonly cycle: readonly string[] | undefined;
+
+  constructor(code: ErrorCode, message: string, options: LockdErrorOptions) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'LockdError';
+    this.code = code;
+    this.retryable = options.retryable;
+    this.outcome = options.outcome;
+    this.holder = options.detail?.holder;
+    this.because = options.detail?.because;
+    this.retryAfterMs = options.detail?.retryAfterMs;
+    this.cycle = options.detail?.cycle;
+  }
+}
+
+/**
+ * Why a lock is no longer held, without its holder's release.
+ * - `session-expired`: no renewal was acknowledged in time. The SDK's own, earlier, deadline; the service may still keep the lock for a moment.
+ * - `lease-expired`, `max-hold`: its own deadline has passed.
+ * - `session-ended`: the service ended the session.
+ * - `stolen`, `forced`, `revoked`: somebody took it, in so many words.
+ * - `client-closed`: `client.close()`.
+ */
+export type LossReason =
+  | 'session-expired'
+  | 'client-closed'
+  | Exclude<EndReason, 'wait-timeout' | 'cancelled' | 'deadlock'>;
+
+const LOSS_TEXT: Readonly<Record<LossReason, string>> = {
+  'session-expired':
+    'no renewal was acknowledged in time (was this process or its network stopped for longer than the session TTL allows?)',
+  'lease-expired': 'its own lease ran out: extend() it earlier, or acquire without `lease` to have it renewed',
+  'max-hold': 'it was held for longer than its `maxHold`',
+  'session-ended': 'the service ended the session',
+  stolen: 'another client stole it',
+  forced: 'an administrator released it',
+  revoked: 'it was revoked',
+  'client-closed': 'the client was closed',
+  unknown: 'the service no longer knows the grant',
+};
+
+/** Reason of a held lock's `signal`, and what `assertHeld`, `release` and `withLock` fail with after a loss. */
+export class LockLost extends LockdError {
+  readonly reason: LossReason;
+  readonly lockName: string;
+  readonly token: number;
+
+  constructor(reason: LossReason, lockName: string, token: number) {
+    super('LOCKD_LOST', `lock ${JSON.stringify(lockName)} (token ${token}) is lost: ${LOSS_TEXT[reason] ?? reason}`, {
+      retryable: false,
+      outcome: 'unknown',
+    });
+    this.name = 'LockLost';
+    this.reason = reason;
+    this.lockName = lockName;
+    this.token = token;
+  }
+}
+
+/** What a server said about an operation or a request. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly outcome: Outcome;
+  readonly retryable: boolean;
+  readonly detail: ErrorDetail | null;
+}
+
+export function refusalError(refusal: Refusal): LockdError {
+  return new LockdError(refusal.code, refusal.message, refusal);
+}
+
+export function invalid(message: string): LockdError {
+  return new LockdError('LOCKD_INVALID', message, { retryable: false, outcome: 'not-applied' });
+}

@@ -1,0 +1,66 @@
+/** What a holder does with a grant it keeps. */
+import type { Instant } from './clock.ts';
+import type { Refusal } from './errors.ts';
+import type { LockRequest } from './lock-request.ts';
+import { AwaitedOperation, isWorthRetrying } from './operation.ts';
+import type { ClientMessage } from './protocol/index.ts';
+
+abstract class HoldOperation extends AwaitedOperation<void> {
+  protected readonly request: LockRequest;
+
+  constructor(request: LockRequest) {
+    super();
+    this.request = request;
+  }
+
+  /** Resolves, unless the lock was lost meanwhile. */
+  protected settle(): void {
+    const loss = this.request.loss(this.request.host.now());
+    if (loss === undefined) this.deferred.resolve();
+    else this.deferred.reject(loss);
+  }
+
+  override refused(refusal: Refusal): 'retry' | undefined {
+    if (isWorthRetrying(refusal) && this.request.isHeld(this.request.host.now())) return 'retry';
+    return super.refused(refusal);
+  }
+}
+
+export class Extension extends HoldOperation {
+  readonly #leaseMs: number;
+
+  constructor(request: LockRequest, leaseMs: number) {
+    super(request);
+    this.#leaseMs = leaseMs;
+  }
+
+  message(session: number, seq: number, acked: number): ClientMessage {
+    return ['extend', session, seq, acked, this.request.root.handle, this.#leaseMs];
+  }
+
+  succeeded(): void {
+    this.request.extended(this.#leaseMs, this.firstSentAt as Instant);
+    this.settle();
+  }
+}
+
+export class Downgrade extends HoldOperation {
+  message(session: number, seq: number, acked: number): ClientMessage {
+    return ['downgrade', session, seq, acked, this.request.root.handle];
+  }
+
+  succeeded(): void {
+    this.settle();
+  }
+}
+
+export class Upgrade extends HoldOperation {
+  message(session: number, seq: number, acked: number): ClientMessage {
+    return ['upgrade', session, seq, acked, this.request.root.handle];
+  }
+
+  succeeded(value: unknown): void {
+    if (typeof value === 'number' && Number.isSafeInteger(value)) this.request.upgraded(value);
+    this.settle();
+  }
+}

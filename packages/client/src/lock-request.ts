@@ -1,0 +1,632 @@
+import type { Instant } from './clock.ts';
+import type { Deadline, DeadlineHeap } from './deadline-heap.ts';
+import { LockdError, LockLost, type LossReason, type Refusal, refusalError } from './errors.ts';
+import { HeldLock } from './held-lock.ts';
+import { elapsedMs, laterOf, usableMs } from './lease-clock.ts';
+import { AwaitedOperation, Deferred, isWorthRetrying, Operation } from './operation.ts';
+import type {
+  AcquireOptions,
+  ClientMessage,
+  EndReason,
+  ErrorDetail,
+  GrantDetail,
+  HolderInfo,
+} from './protocol/index.ts';
+import type { Session } from './session.ts';
+
+/** What a request needs of the client it belongs to. */
+export interface RequestHost {
+  now(): Instant;
+  readonly deadlines: DeadlineHeap;
+  /** Aborts whatever is overdue: called before anything else settles. */
+  enforceDeadlines(now: Instant): void;
+  /** What has been submitted leaves at the end of this turn. */
+  flushSoon(): void;
+  /** The timer fires at this time of the monotonic clock, or before. */
+  wakeAt(dueMs: number): void;
+  /** Settles when the lock is released or that has taken too long; failures go to the hook. Never rejects. */
+  releaseQuietly(request: LockRequest): Promise<void>;
+}
+
+/** What an acquire is asked for, validated. */
+export interface RequestSpec {
+  /** As the user wrote it; the first of several. */
+  readonly name: string;
+  /** Canonical; more than one is an acquire-all. */
+  readonly wireNames: string | readonly string[];
+  readonly waitMs: number;
+  readonly leaseMs: number | undefined;
+  readonly options: AcquireOptions | null;
+  readonly signal: AbortSignal | undefined;
+  /** A busy name resolves to a result instead of rejecting. */
+  readonly isTry: boolean;
+}
+
+export type TryResult =
+  | { readonly ok: true; readonly lock: HeldLock }
+  | {
+      readonly ok: false;
+      /** Who holds the name, where it is known. */
+      readonly holder: HolderInfo | undefined;
+      /** What stands in the way: a holder, an earlier waiter, or a period in which the name stays free. */
+      readonly because: ErrorDetail['because'];
+      readonly retryAfterMs: number | undefined;
+    };
+
+/** What a request's promise resolves to; undefined is `once` that was already done. */
+export type RequestResult = HeldLock | TryResult | undefined;
+
+/**
+ * - `pending`: not answered yet, or not sent.
+ * - `waiting`: in the queue of the name.
+ * - `confirming`: granted by push with its own lease, which is restarted before the caller hears of it.
+ * - `held`; `over`: released, lost, refused or cancelled.
+ */
+type State = 'pending' | 'waiting' | 'confirming' | 'held' | 'over';
+
+/** One request for a lock for its whole life: waiter, then grant. Also the operation that asks for it, and its own deadline. */
+export class LockRequest extends Operation implements Deadline {
+  dueMs = 0;
+  heapIndex = -1;
+
+  override readonly isAcquire: boolean = true;
+  readonly spec: RequestSpec;
+  readonly deferred: Deferred<RequestResult> = new Deferred<RequestResult>();
+  token = 0;
+  slot: number | undefined;
+  position: number | undefined;
+  /** The request that really holds, where this one re-entered; else itself. */
+  root: LockRequest = this;
+  holdCount = 0;
+  lossReason: LossReason | undefined;
+  isReleased = false;
+
+  readonly #host: RequestHost;
+  #session: Session;
+  #state: State = 'pending';
+  #isCancelled = false;
+  #isDiscarded = false;
+  #leaseMs: number | undefined;
+  #leaseSince: Instant | undefined;
+  #maxHoldSince: Instant | undefined;
+  #sharers: Set<LockRequest> | undefined;
+  #controller: AbortController | undefined;
+
+  constructor(host: RequestHost, session: Session, spec: RequestSpec) {
+    super();
+    this.#host = host;
+    this.#session = session;
+    this.spec = spec;
+  }
+
+  get session(): Session {
+    return this.#session;
+  }
+
+  get handle(): number {
+    return this.seq;
+  }
+
+  /** What the server says about it after a reconnect matters. */
+  get wantsNews(): boolean {
+    return !this.#isCancelled && !this.isReleased && this.#state !== 'over' && this.#state !== 'pending';
+  }
+
+  /** Starts waiting at `now`: from here the wait deadline and the user's signal count. */
+  begin(now: Instant, patienceMs: number): void {
+    this.#host.deadlines.add(this, now.monotonicMs + patienceMs);
+    this.#host.wakeAt(this.dueMs);
+    this.spec.signal?.addEventListener('abort', this);
+  }
+
+  /** A session that was never told of it is lost: it goes on in the next one. */
+  moveTo(session: Session): void {
+    this.#session = session;
+  }
+
+  /** The user's AbortSignal, which calls this as its listener. */
+  handleEvent(): void {
+    this.#host.enforceDeadlines(this.#host.now());
+    this.cancel(this.spec.signal?.reason);
+  }
+
+  override message(session: number, seq: number, acked: number): ClientMessage {
+    const { wireNames, waitMs, options } = this.spec;
+    const leaseMs = this.spec.leaseMs ?? null;
+    return typeof wireNames === 'string'
+      ? ['acquire', session, seq, acked, wireNames, waitMs, leaseMs, options]
+      : ['acquire-all', session, seq, acked, wireNames, waitMs, leaseMs, options];
+  }
+
+  // What the server says.
+
+  override granted(token: number, detail: GrantDetail | null, isImmediate: boolean, isLeader: boolean): void {
+    if (this.#isCancelled || this.#state === 'over') {
+      this.discard();
+      return;
+    }
+    if (this.#state === 'held' || this.#state === 'confirming') return;
+    this.token = token;
+    this.slot = detail?.slot;
+    this.#session.requests.set(this.seq, this);
+    if (detail?.shares !== undefined) this.#share(detail.shares);
+    this.root.holdCount = detail?.holdCount ?? this.root.holdCount + 1;
+    const firstSentAt = this.firstSentAt as Instant;
+    const since = isImmediate ? firstSentAt : (this.#session.notBefore(detail?.after ?? this.seq, this) ?? firstSentAt);
+    if (this.spec.options?.maxHoldMs !== undefined && this.root === this) {
+      // On the leader's own connection a renewal acknowledged before this push was confirmed before the grant was made.
+      this.#maxHoldSince = isImmediate || !isLeader ? since : laterOf(since, this.#session.renewer?.since);
+    }
+    this.#leaseMs = this.root === this ? (detail?.leaseMs ?? this.spec.leaseMs) : undefined;
+    if (this.#leaseMs !== undefined) {
+      this.#leaseSince = since;
+      if (!isImmediate) {
+        // Made some time ago, so an unknown part of the lease is over: it is restarted, once, before the caller hears of it.
+        this.#state = 'confirming';
+        this.#session.submitUrgent(new Confirmation(this, this.#leaseMs));
+        this.#host.flushSoon();
+        return;
+      }
+    }
+    this.#hold();
+  }
+
+  override isWaiting(position: number): void {
+    if (this.#state === 'over') return;
+    this.position = position;
+    if (this.#state !== 'pending') return;
+    this.#state = 'waiting';
+    this.#session.requests.set(this.seq, this);
+    const maxHoldMs = this.spec.options?.maxHoldMs;
+    if (maxHoldMs !== undefined) this.#session.renewer?.hurry(maxHoldMs / 4);
+  }
+
+  override ended(reason: EndReason): void {
+    if (this.#state === 'held') {
+      this.lose(reason === 'wait-timeout' || reason === 'cancelled' || reason === 'deadlock' ? 'unknown' : reason);
+      return;
+    }
+    if (this.#state === 'over') return;
+    const wasConfirming = this.#state === 'confirming';
+    this.#finish();
+    if (!this.#isCancelled) this.deferred.reject(wasConfirming ? this.#endedEarly() : endError(reason, this.spec));
+  }
+
+  /** The answer `ok` to an acquire: `once` finds a completion record. */
+  override succeeded(_value: unknown): void {
+    if (this.#state === 'over' || this.#state === 'held') return;
+    this.#finish();
+    if (!this.#isCancelled) this.deferred.resolve(undefined);
+  }
+
+  override refused(refusal: Refusal): 'retry' | undefined {
+    if (this.#state === 'over' || this.#state === 'held') return undefined;
+    if (!this.#isCancelled && this.spec.waitMs > 0 && refusal.code === 'LOCKD_NO_QUORUM' && refusal.retryable) {
+      this.#state = 'pending';
+      return 'retry';
+    }
+    this.#finish();
+    if (this.#isCancelled) return undefined;
+    if (this.spec.isTry && refusal.code === 'LOCKD_BUSY') {
+      const { holder, because, retryAfterMs } = refusal.detail ?? {};
+      this.deferred.resolve({ ok: false, holder, because, retryAfterMs });
+    } else {
+      this.deferred.reject(refusalError(refusal));
+    }
+    return undefined;
+  }
+
+  override abandoned(error: LockdError): void {
+    if (this.#state === 'over') return;
+    this.#finish();
+    if (!this.#isCancelled) this.deferred.reject(error);
+  }
+
+  /** The restarted lease of a pushed grant counts from this sending. */
+  confirmed(since: Instant): void {
+    if (this.#isCancelled) this.discard();
+    if (this.#state !== 'confirming') return;
+    this.#leaseSince = since;
+    this.#hold();
+  }
+
+  /** The lease of a pushed grant had ended before it could be restarted. */
+  notConfirmed(refusal: Refusal): void {
+    if (this.#state !== 'confirming') return;
+    this.discard();
+    this.#finish();
+    if (this.#isCancelled) return;
+    this.deferred.reject(refusal.code === 'LOCKD_NOT_HELD' ? this.#endedEarly() : refusalError(refusal));
+  }
+
+  extended(leaseMs: number, since: Instant): void {
+    const root = this.root;
+    if (root.#state !== 'held') return;
+    root.#leaseMs = leaseMs;
+    root.#leaseSince = since;
+    root.#watch();
+  }
+
+  upgraded(token: number): void {
+    this.token = token;
+    this.root.token = token;
+  }
+
+  // What the user does.
+
+  /** Rejects with `reason` at once; what became of it on the server is taken back in the background. No effect once held. */
+  cancel(reason: unknown): void {
+    if (this.#isCancelled || this.#state === 'held' || this.#state === 'over') return;
+    this.#host.deadlines.remove(this);
+    this.spec.signal?.removeEventListener('abort', this);
+    this.deferred.reject(reason);
+    if (this.seq === 0) {
+      this.#state = 'over';
+      this.isWithdrawn = true;
+      return;
+    }
+    this.#isCancelled = true;
+    if (this.#state === 'confirming') this.discard();
+    else this.#session.submitUrgent(new Cancellation(this));
+    this.#host.flushSoon();
+  }
+
+  /** The cancel is acknowledged. */
+  cancelled(value: unknown): void {
+    if (value === 'granted') this.discard();
+    if (this.#state !== 'pending') this.#finish();
+  }
+
+  /** The lock is given back; the promise tells when that is acknowledged. */
+  release(): Promise<void> {
+    const now = this.#host.now();
+    this.#host.enforceDeadlines(now);
+    const loss = this.loss(now);
+    if (loss !== undefined) return Promise.reject(loss);
+    if (this.isReleased) {
+      return Promise.reject(
+        new LockdError('LOCKD_NOT_HELD', `lock ${JSON.stringify(this.spec.name)} has been released already`, {
+          retryable: false,
+          outcome: 'not-applied',
+        }),
+      );
+    }
+    this.isReleased = true;
+    const { root } = this;
+    root.holdCount--;
+    root.#sharers?.delete(this);
+    if (root.holdCount <= 0 && root.heapIndex >= 0) this.#host.deadlines.remove(root);
+    const operation = new Release(this);
+    this.#session.submitUrgent(operation);
+    this.#host.flushSoon();
+    return operation.deferred.promise;
+  }
+
+  released(): void {
+    const { root } = this;
+    // While others share its hold, a released root stays for their deadline.
+    if (root !== this) this.#finish();
+    if (root.isReleased && (root.#sharers?.size ?? 0) === 0) root.#finish();
+  }
+
+  /** Gives back what nobody wants any more, once; repeated until the server knows. */
+  discard(): void {
+    if (this.#isDiscarded || this.isReleased || this.#session.isOver) return;
+    this.#isDiscarded = true;
+    this.#session.submitUrgent(new Discard(this.seq));
+    this.#host.flushSoon();
+  }
+
+  // What is known about it.
+
+  isHeld(now: Instant): boolean {
+    return this.#state === 'held' && !this.isReleased && this.remainingMs(now) > 0;
+  }
+
+  remainingMs(now: Instant): number {
+    if (this.#state !== 'held' || this.isReleased) return 0;
+    const session = this.#session;
+    if (session.isOver || session.renewer === undefined) return 0;
+    return Math.max(0, Math.min(session.renewer.remainingMs(now), this.root.#ownRemainingMs(now)));
+  }
+
+  isSuspect(now: Instant): boolean {
+    return this.#session.state(now) === 'suspect';
+  }
+
+  /** undefined while held or after an orderly release. */
+  loss(now: Instant): LockLost | undefined {
+    if (this.isReleased) return undefined;
+    if (this.lossReason === undefined && this.#state === 'held' && this.remainingMs(now) === 0) {
+      this.#host.enforceDeadlines(now);
+      // Overdue by the wall clock alone, by less than makes the client look at every deadline.
+      if (this.lossReason === undefined && this.root.#ownRemainingMs(now) <= 0) this.root.#expire(now);
+    }
+    return this.lossReason === undefined ? undefined : new LockLost(this.lossReason, this.spec.name, this.token);
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      const loss = this.loss(this.#host.now());
+      if (loss !== undefined) this.#controller.abort(loss);
+    }
+    return this.#controller.signal;
+  }
+
+  releaseQuietly(): Promise<void> {
+    return this.#host.releaseQuietly(this);
+  }
+
+  get host(): RequestHost {
+    return this.#host;
+  }
+
+  // Deadlines.
+
+  isOverdue(now: Instant): boolean {
+    return this.#state === 'held' && this.#ownRemainingMs(now) <= 0;
+  }
+
+  onDue(now: Instant): void {
+    if (this.#state === 'held') {
+      if (this.#ownRemainingMs(now) > 0) this.#watch();
+      else this.#expire(now);
+      return;
+    }
+    const connection =
+      this.#state === 'pending' ? ' and no node has answered: is the cluster reachable, and has it a majority?' : '';
+    this.cancel(
+      this.#state === 'pending' && this.spec.waitMs === 0
+        ? new LockdError('LOCKD_NO_QUORUM', `no answer about ${this.#quotedName}`, {
+            retryable: true,
+            outcome: this.#outcome,
+          })
+        : new LockdError(
+            'LOCKD_WAIT_TIMEOUT',
+            `${this.#quotedName} was not granted within ${this.spec.waitMs} ms${connection}`,
+            { retryable: true, outcome: this.#outcome },
+          ),
+    );
+  }
+
+  /** Ends a held request whose own lease or `maxHold` has passed. */
+  #expire(now: Instant): void {
+    const isLease =
+      this.#leaseSince !== undefined &&
+      this.#leaseMs !== undefined &&
+      elapsedMs(this.#leaseSince, now) >= usableMs(this.#leaseMs);
+    this.lose(isLease ? 'lease-expired' : 'max-hold');
+    this.discard();
+  }
+
+  /** Final. The signal aborts before this returns. */
+  lose(reason: LossReason): void {
+    if (this.#state !== 'held') return;
+    this.#finish();
+    if (!this.isReleased) {
+      this.lossReason = reason;
+      this.#controller?.abort(new LockLost(reason, this.spec.name, this.token));
+    }
+    for (const sharer of this.#sharers ?? []) sharer.lose(reason);
+  }
+
+  get #quotedName(): string {
+    return JSON.stringify(this.spec.name);
+  }
+
+  get #outcome(): 'not-applied' | 'unknown' {
+    return this.seq === 0 ? 'not-applied' : 'unknown';
+  }
+
+  #ownRemainingMs(now: Instant): number {
+    let remaining = Number.POSITIVE_INFINITY;
+    if (this.#leaseMs !== undefined && this.#leaseSince !== undefined) {
+      remaining = usableMs(this.#leaseMs) - elapsedMs(this.#leaseSince, now);
+    }
+    const maxHoldMs = this.spec.options?.maxHoldMs;
+    if (maxHoldMs !== undefined && this.#maxHoldSince !== undefined) {
+      remaining = Math.min(remaining, usableMs(maxHoldMs) - elapsedMs(this.#maxHoldSince, now));
+    }
+    return remaining;
+  }
+
+  #hold(): void {
+    this.#state = 'held';
+    this.spec.signal?.removeEventListener('abort', this);
+    if (this.#leaseMs === undefined && this.#maxHoldSince === undefined) {
+      this.#host.deadlines.remove(this);
+    } else {
+      const now = this.#host.now();
+      if (this.#ownRemainingMs(now) <= 0) {
+        this.#expire(now);
+        this.deferred.reject(this.#endedEarly());
+        return;
+      }
+      this.#watch();
+    }
+    const lock = new HeldLock(this);
+    this.deferred.resolve(this.spec.isTry ? { ok: true, lock } : lock);
+  }
+
+  #watch(): void {
+    let due = Number.POSITIVE_INFINITY;
+    if (this.#leaseMs !== undefined && this.#leaseSince !== undefined) {
+      due = this.#leaseSince.monotonicMs + usableMs(this.#leaseMs);
+    }
+    const maxHoldMs = this.spec.options?.maxHoldMs;
+    if (maxHoldMs !== undefined && this.#maxHoldSince !== undefined) {
+      due = Math.min(due, this.#maxHoldSince.monotonicMs + usableMs(maxHoldMs));
+    }
+    this.#host.deadlines.add(this, due);
+    this.#host.wakeAt(due);
+  }
+
+  #share(handle: number): void {
+    const root = this.#session.requests.get(handle)?.root;
+    if (root === undefined || root === this) return;
+    this.root = root;
+    root.#sharers ??= new Set();
+    root.#sharers.add(this);
+  }
+
+  #finish(): void {
+    if (this.#state === 'over') return;
+    this.#state = 'over';
+    if (this.heapIndex >= 0) this.#host.deadlines.remove(this);
+    this.spec.signal?.removeEventListener('abort', this);
+    if (this.seq !== 0) this.#session.requests.delete(this.seq);
+  }
+
+  #endedEarly(): LockdError {
+    return new LockdError(
+      'LOCKD_LOST',
+      `the grant of ${this.#quotedName} ended before this client could hear of it: try again, or ask for a longer lease`,
+      {
+        retryable: true,
+        outcome: 'unknown',
+      },
+    );
+  }
+}
+
+function endError(reason: EndReason, spec: RequestSpec): LockdError {
+  const name = JSON.stringify(spec.name);
+  switch (reason) {
+    case 'wait-timeout':
+      return new LockdError('LOCKD_WAIT_TIMEOUT', `${name} was not granted within ${spec.waitMs} ms`, {
+        retryable: true,
+        outcome: 'not-applied',
+      });
+    case 'deadlock':
+      return new LockdError(
+        'LOCKD_DEADLOCK',
+        `waiting for ${name} closes a cycle of waiters: release what is held and try again`,
+        { retryable: true, outcome: 'not-applied' },
+      );
+    case 'session-ended':
+      return new LockdError('LOCKD_SESSION_EXPIRED', `the session ended while waiting for ${name}: try again`, {
+        retryable: true,
+        outcome: 'not-applied',
+      });
+    case 'unknown':
+      return new LockdError(
+        'LOCKD_OUTCOME_UNKNOWN',
+        `the service no longer knows what became of the request for ${name}`,
+        { retryable: true, outcome: 'unknown' },
+      );
+    default:
+      return new LockdError('LOCKD_LOST', `the request for ${name} was ended (${reason})`, {
+        retryable: true,
+        outcome: 'not-applied',
+      });
+  }
+}
+
+/** Restarts the own lease of a pushed grant. */
+class Confirmation extends Operation {
+  readonly #request: LockRequest;
+  readonly #leaseMs: number;
+
+  constructor(request: LockRequest, leaseMs: number) {
+    super();
+    this.#request = request;
+    this.#leaseMs = leaseMs;
+  }
+
+  message(session: number, seq: number, acked: number): ClientMessage {
+    return ['extend', session, seq, acked, this.#request.handle, this.#leaseMs];
+  }
+
+  succeeded(): void {
+    this.#request.confirmed(this.firstSentAt as Instant);
+  }
+
+  refused(refusal: Refusal): 'retry' | undefined {
+    if (isWorthRetrying(refusal)) return 'retry';
+    this.#request.notConfirmed(refusal);
+    return undefined;
+  }
+
+  abandoned(): void {}
+}
+
+/** Ends a wait. Repeated until it is acknowledged or the session is over. */
+class Cancellation extends Operation {
+  readonly #request: LockRequest;
+
+  constructor(request: LockRequest) {
+    super();
+    this.#request = request;
+  }
+
+  message(session: number, seq: number, acked: number): ClientMessage {
+    return ['cancel', session, seq, acked, this.#request.handle];
+  }
+
+  succeeded(value: unknown): void {
+    this.#request.cancelled(value);
+  }
+
+  refused(refusal: Refusal): 'retry' | undefined {
+    if (isWorthRetrying(refusal)) return 'retry';
+    // Whatever the reason, nothing may stay behind.
+    this.#request.cancelled('granted');
+    return undefined;
+  }
+
+  abandoned(): void {}
+}
+
+/** Gives back a grant that came too late. Repeated until it is acknowledged or the session is over. */
+class Discard extends Operation {
+  readonly #handle: number;
+
+  constructor(handle: number) {
+    super();
+    this.#handle = handle;
+  }
+
+  message(session: number, seq: number, acked: number): ClientMessage {
+    return ['release', session, seq, acked, this.#handle];
+  }
+
+  succeeded(): void {}
+
+  refused(refusal: Refusal): 'retry' | undefined {
+    return isWorthRetrying(refusal) ? 'retry' : undefined;
+  }
+
+  abandoned(): void {}
+}
+
+/** The holder's own release. */
+class Release extends AwaitedOperation<void> {
+  readonly #request: LockRequest;
+
+  constructor(request: LockRequest) {
+    super();
+    this.#request = request;
+  }
+
+  message(session: number, seq: number, acked: number): ClientMessage {
+    return ['release', session, seq, acked, this.#request.handle];
+  }
+
+  succeeded(): void {
+    this.#request.released();
+    this.deferred.resolve();
+  }
+
+  override refused(refusal: Refusal): 'retry' | undefined {
+    if (isWorthRetrying(refusal)) return 'retry';
+    this.#request.released();
+    return super.refused(refusal);
+  }
+
+  override abandoned(error: LockdError): void {
+    // Closing the client releases everything, which is what was asked for.
+    if (error.code === 'LOCKD_CLOSED') this.deferred.resolve();
+    else super.abandoned(error);
+  }
+}

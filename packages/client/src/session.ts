@@ -1,0 +1,303 @@
+import type { Instant } from './clock.ts';
+import type { LockdError, LossReason, Refusal } from './errors.ts';
+import { laterOf } from './lease-clock.ts';
+import { LeaseRenewer, type LeaseState } from './lease-renewer.ts';
+import type { LockRequest } from './lock-request.ts';
+import type { Operation } from './operation.ts';
+import { type ClientMessage, type EndReason, type GrantDetail, LIMITS, type RequestState } from './protocol/index.ts';
+
+const WINDOW = LIMITS.window;
+const MASK = WINDOW - 1;
+
+/**
+ * One session: what was sent, what was answered, what is held. No IO and no clock: `take` says what to send, the
+ * methods named after messages take what came, and the caller flushes.
+ *
+ * Invariant: `acked < every unanswered seq < nextSeq <= acked + WINDOW + 1`.
+ */
+export class Session {
+  /** 0 until opened. */
+  id = 0;
+  readonly nonce: string;
+  epoch = 0;
+  ttlMs: number;
+  /** See `open` in docs/protocol.md: fixed with the nonce. */
+  openedAfter: number | undefined;
+  openSentAt: Instant | undefined;
+  /** Opened or attached on the present connection: operations may be sent. */
+  isAttached = false;
+  /** When the attach or open that is under way was sent. */
+  attachSentMs: number | undefined;
+  /** The id under which it was sent; 0 for one in the hello. */
+  attachId = 0;
+  isOver = false;
+  renewer: LeaseRenewer | undefined;
+  /** Requests that were answered and are not over: waiters and grants by handle. */
+  readonly requests: Map<number, LockRequest> = new Map<number, LockRequest>();
+
+  #nextSeq = 1;
+  #acked = 0;
+  /** Unanswered operations by `seq & MASK`. */
+  readonly #unanswered: (Operation | undefined)[] = new Array<Operation | undefined>(WINDOW).fill(undefined);
+  #unansweredCount = 0;
+  /** Earliest sending of each of the last WINDOW numbers. */
+  readonly #sentAt: (Instant | undefined)[] = new Array<Instant | undefined>(WINDOW).fill(undefined);
+  #repeats: Operation[] = [];
+  #asks: number[] = [];
+  readonly #queue = new OperationQueue();
+  /** Releases and cancels pass what only takes. */
+  readonly #urgent = new OperationQueue();
+
+  constructor(nonce: string, ttlMs: number) {
+    this.nonce = nonce;
+    this.ttlMs = ttlMs;
+  }
+
+  get acked(): number {
+    return this.#acked;
+  }
+
+  get unansweredCount(): number {
+    return this.#unansweredCount;
+  }
+
+  /** Operations that wait for room in the window, or for a connection. */
+  get queuedCount(): number {
+    return this.#queue.length;
+  }
+
+  /** Something could be sent if the session is attached. */
+  get hasWork(): boolean {
+    return (
+      this.#repeats.length > 0 ||
+      this.#asks.length > 0 ||
+      ((this.#urgent.length > 0 || this.#queue.length > 0) && this.#hasRoom)
+    );
+  }
+
+  get #hasRoom(): boolean {
+    return this.#nextSeq <= this.#acked + WINDOW;
+  }
+
+  submit(operation: Operation): void {
+    this.#queue.push(operation);
+  }
+
+  submitUrgent(operation: Operation): void {
+    this.#urgent.push(operation);
+  }
+
+  state(now: Instant): LeaseState {
+    if (this.isOver) return 'lost';
+    return this.renewer?.state(now) ?? 'held';
+  }
+
+  opened(id: number, ttlMs: number): void {
+    this.id = id;
+    this.ttlMs = ttlMs;
+    this.renewer = new LeaseRenewer(ttlMs, this.openSentAt as Instant);
+    this.isAttached = true;
+    this.attachSentMs = undefined;
+  }
+
+  /** What has no answer is sent again, in order, and what was answered is asked about: its news may be lost. */
+  attached(): void {
+    this.isAttached = true;
+    this.attachSentMs = undefined;
+    this.#repeats = [];
+    for (let seq = this.#acked + 1; seq < this.#nextSeq; seq++) {
+      const operation = this.#unanswered[seq & MASK];
+      if (operation !== undefined) this.#repeats.push(operation);
+    }
+    this.#asks = [];
+    for (const request of this.requests.values()) if (request.wantsNews) this.#asks.push(request.seq);
+  }
+
+  detached(): void {
+    this.isAttached = false;
+    this.attachSentMs = undefined;
+    this.#repeats = [];
+    this.#asks = [];
+  }
+
+  /** Appends what may be sent now: repeats first, in their order, then what is new within the window. */
+  take(now: Instant, out: ClientMessage[]): void {
+    if (this.#repeats.length > 0) {
+      for (const operation of this.#repeats) {
+        operation.isRepeated = true;
+        operation.lastSentMs = now.monotonicMs;
+        out.push(operation.message(this.id, operation.seq, this.#acked));
+      }
+      this.#repeats = [];
+    }
+    while (this.#hasRoom) {
+      const operation = this.#urgent.shift() ?? this.#queue.shift();
+      if (operation === undefined) break;
+      const seq = this.#nextSeq++;
+      operation.seq = seq;
+      operation.firstSentAt = now;
+      operation.lastSentMs = now.monotonicMs;
+      this.#unanswered[seq & MASK] = operation;
+      this.#unansweredCount++;
+      this.#sentAt[seq & MASK] = now;
+      out.push(operation.message(this.id, seq, this.#acked));
+    }
+    while (this.#asks.length > 0) out.push(['ask', this.id, this.#asks.splice(0, LIMITS.maxHandlesPerAsk)]);
+  }
+
+  /** How long the oldest unanswered operation has been without an answer since it was last sent; 0 where there is none. */
+  stalledMs(now: Instant): number {
+    const oldest = this.#unanswered[(this.#acked + 1) & MASK];
+    return oldest === undefined ? 0 : now.monotonicMs - oldest.lastSentMs;
+  }
+
+  /**
+   * The latest moment known to lie before the server made a grant whose log had `after` as this session's highest
+   * number: nothing the grant starts on the server can have begun earlier.
+   */
+  notBefore(after: number, handle: LockRequest): Instant | undefined {
+    const remembered =
+      after >= this.#nextSeq - WINDOW && after < this.#nextSeq ? this.#sentAt[after & MASK] : undefined;
+    if (handle.firstSentAt === undefined) return remembered;
+    return laterOf(handle.firstSentAt, remembered);
+  }
+
+  ok(seq: number, value: unknown): void {
+    const operation = this.#answer(seq);
+    if (operation !== undefined) operation.succeeded(value);
+    // A waiting `once` whose completion record came meanwhile.
+    else this.requests.get(seq)?.succeeded(value);
+  }
+
+  /** Returns the operation where it shall be submitted again after a while, under a new number. */
+  refused(seq: number, refusal: Refusal): Operation | undefined {
+    const operation = this.#answer(seq);
+    if (operation === undefined) {
+      this.requests.get(seq)?.refused(refusal);
+      return undefined;
+    }
+    if (operation.refused(refusal) !== 'retry') return undefined;
+    operation.seq = 0;
+    operation.isRepeated = false;
+    return operation;
+  }
+
+  granted(handle: number, token: number, detail: GrantDetail | null, isLeader: boolean): void {
+    const operation = this.#answer(handle);
+    (operation ?? this.requests.get(handle))?.granted(
+      token,
+      detail,
+      operation !== undefined && !operation.isRepeated,
+      isLeader,
+    );
+  }
+
+  waiting(handle: number, position: number): void {
+    const operation = this.#answer(handle);
+    (operation ?? this.requests.get(handle))?.isWaiting(position);
+  }
+
+  ended(handle: number, reason: EndReason): void {
+    const operation = this.#answer(handle);
+    (operation ?? this.requests.get(handle))?.ended(reason);
+  }
+
+  /** Answer to an ask. What became over, or was given back, while it travelled is not touched. */
+  told(state: RequestState, isLeader: boolean): void {
+    const request = this.requests.get(state[0]);
+    if (request === undefined || !request.wantsNews) return;
+    switch (state[1]) {
+      case 'granted':
+        request.granted(state[2], state[3], false, isLeader);
+        return;
+      case 'waiting':
+        request.isWaiting(state[2]);
+        return;
+      default:
+        request.ended(state[2]);
+    }
+  }
+
+  /** Its grants are lost for `reason`, and whoever waits in it fails. What is being given back goes on. */
+  dropRequests(reason: LossReason, error: LockdError): void {
+    const requests = [...this.requests.values()];
+    // Losses first: no promise settles before the signals of what is lost have aborted.
+    for (const request of requests) request.lose(reason);
+    for (const request of requests) request.abandoned(error);
+    for (let seq = this.#acked + 1; seq < this.#nextSeq; seq++) {
+      const operation = this.#unanswered[seq & MASK];
+      if (operation?.isAcquire === true) operation.abandoned(error);
+    }
+  }
+
+  /**
+   * The session is over: its grants are lost for `reason`, what was sent fails, and what never was is returned for the
+   * next session. Final; what is submitted later is only its `close`.
+   */
+  end(reason: LossReason, error: LockdError): Operation[] {
+    this.isOver = true;
+    this.isAttached = false;
+    this.dropRequests(reason, error);
+    this.requests.clear();
+    for (let seq = this.#acked + 1; seq < this.#nextSeq; seq++) this.#unanswered[seq & MASK]?.abandoned(error);
+    for (let next = this.#urgent.shift(); next !== undefined; next = this.#urgent.shift()) next.abandoned(error);
+    this.#unanswered.fill(undefined);
+    this.#unansweredCount = 0;
+    this.#repeats = [];
+    this.#asks = [];
+    this.#acked = this.#nextSeq - 1;
+    return this.takeUnsent();
+  }
+
+  /** Takes back what was submitted and never sent. */
+  takeUnsent(): Operation[] {
+    const unsent: Operation[] = [];
+    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) unsent.push(next);
+    return unsent;
+  }
+
+  #answer(seq: number): Operation | undefined {
+    const slot = seq & MASK;
+    const operation = this.#unanswered[slot];
+    // A second answer to the same number, which is what a push for a waiter is, finds no operation.
+    if (operation === undefined || operation.seq !== seq) return undefined;
+    this.#unanswered[slot] = undefined;
+    this.#unansweredCount--;
+    if (seq === this.#acked + 1) {
+      let acked = seq;
+      while (acked + 1 < this.#nextSeq && this.#unanswered[(acked + 1) & MASK] === undefined) acked++;
+      this.#acked = acked;
+    }
+    return operation;
+  }
+}
+
+/** First in, first out, without moving what remains; withdrawn ones are skipped and not counted. */
+class OperationQueue {
+  #items: (Operation | undefined)[] = [];
+  #head = 0;
+
+  get length(): number {
+    return this.#items.length - this.#head;
+  }
+
+  push(operation: Operation): void {
+    this.#items.push(operation);
+  }
+
+  shift(): Operation | undefined {
+    while (this.#head < this.#items.length) {
+      const operation = this.#items[this.#head] as Operation;
+      this.#items[this.#head++] = undefined;
+      if (this.#head === this.#items.length) {
+        this.#items = [];
+        this.#head = 0;
+      } else if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
+        this.#items = this.#items.slice(this.#head);
+        this.#head = 0;
+      }
+      if (!operation.isWithdrawn) return operation;
+    }
+    return undefined;
+  }
+}
