@@ -1,4 +1,4 @@
-import { EntryRun, joinRuns } from '../core/entry-run.ts';
+import { type EntryRun, joinRuns } from '../core/entry-run.ts';
 import type { LogIndex, Term } from '../core/ids.ts';
 import { invariant } from '../core/invariant.ts';
 import { type Block, cutIntoBlocks, decodeBlock, encodeBlock } from './block-codec.ts';

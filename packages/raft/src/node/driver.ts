@@ -109,6 +109,7 @@ class Driver implements OpenDriver {
   /** The write that is out, and since when; `hasAbdicated` once that was too long. */
   #write: { readonly done: Promise<void>; readonly sinceMs: number; hasAbdicated: boolean } | undefined;
   #installing: Promise<void> | undefined;
+  #recovering: Promise<void> = Promise.resolve();
   #appliedIndex: LogIndex = ZERO_INDEX;
   #appliedTerm: Term = ZERO_TERM;
   #pendingReads: { readonly round: ReadRound; readonly index: LogIndex }[] = [];
@@ -317,6 +318,7 @@ class Driver implements OpenDriver {
     await installing?.catch(() => undefined);
     await this.#receiver?.stop();
     await this.#maker.stop();
+    await this.#recovering.catch(() => undefined);
     await this.#storage.close();
   }
 
@@ -397,8 +399,9 @@ class Driver implements OpenDriver {
             return;
           }
           stateMachine.reset();
-          await this.#recover();
-          this.#watch();
+          this.#recovering = this.#recover();
+          await this.#recovering;
+          if (this.#stopping === undefined) this.#watch();
         })
         .catch((error: unknown) => this.#storageFailed(toStorageError(error, 'recovering after the disk was full')));
     });
@@ -465,13 +468,18 @@ class Driver implements OpenDriver {
       this.#setCondition(this.#condition, `${peer} refuses this node: ${reason}`);
       return;
     }
+    this.#refuseDirectory(`${peer} says that this data directory was rolled back to an older copy: ${reason}`);
+  }
+
+  /** Others know that this directory has lost something. It says so itself from now on. */
+  #refuseDirectory(reason: string): void {
     this.#halt();
-    const text = `${peer} says that this data directory was rolled back to an older copy: ${reason}`;
-    this.#setCondition('damaged', text);
+    this.#setCondition('damaged', reason);
+    this.#dependencies.events.onStatusChanged(this.#status);
     this.#storage
-      .markDamaged(text)
+      .markDamaged(reason)
       .catch((error: unknown) =>
-        this.#setCondition('damaged', `${text} (and that could not be written down: ${String(error)})`),
+        this.#setCondition('damaged', `${reason} (and that could not be written down: ${String(error)})`),
       );
   }
 
@@ -606,10 +614,11 @@ class Driver implements OpenDriver {
     }
     this.#carryOut(node, nowMs);
     this.#dependencies.transport.flush?.();
-    if (this.#apply(node)) {
+    if (this.#node === node && this.#apply(node)) {
       this.#carryOut(node, nowMs);
       this.#dependencies.transport.flush?.();
     }
+    if (this.#node !== node) return;
     if (!this.#applyQueue.isEmpty) this.wake();
     const status = node.status();
     this.#reportStatus(status);
@@ -629,6 +638,13 @@ class Driver implements OpenDriver {
       if (ready.reads !== undefined) this.#pendingReads.push(ready.reads);
       for (const { to, atLeast } of ready.sendSnapshots) this.#snapshotsWanted.set(to, atLeast);
       if (ready.install !== undefined) this.#install(ready.install);
+      if (ready.forgotten !== undefined) {
+        const { leader, acknowledgedIndex, lastIndex } = ready.forgotten;
+        this.#refuseDirectory(
+          `the log ends at index ${lastIndex}, but ${leader} knows that ${acknowledgedIndex} was acknowledged`,
+        );
+        return;
+      }
     }
   }
 

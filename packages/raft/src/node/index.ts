@@ -1,10 +1,11 @@
 export { type Clock, realClock } from './clock.ts';
+export type { DatabaseOperation, Disk, FileSink, FileSource, LogDatabase, SlotFile } from './disk.ts';
 export { DRIVER_DEFAULTS, openDriver } from './driver.ts';
 export type { DriverEvents, NodeCondition, RaftDriver } from './driver-api.ts';
 export type { DriverDependencies, DriverOptions, OpenDriver, OpenDriverFunction } from './driver-options.ts';
 export { bootstrapHash } from './join.ts';
 export { levelStorage } from './level-storage.ts';
-export type { LogStoreOptions } from './log-store.ts';
+export { LogStore, type LogStoreOptions } from './log-store.ts';
 export { decodeTermStart, encodeTermStart, type TermStart } from './registry.ts';
 export type { SnapshotReader, SnapshotWriter, StateMachine } from './state-machine.ts';
 export type { Damage, LogStorage, Recovered, SnapshotSink, SnapshotSource } from './storage.ts';

@@ -82,13 +82,14 @@ export class SnapshotReceiver {
     // Corrupt on the way: the sender repeats it.
     if (configuration === undefined || crc32(chunk.bytes) !== chunk.checksum) return;
     const key = `${from} ${chunk.index} ${chunk.snapshotTerm} ${chunk.byteLength} ${chunk.contentHash}`;
-    if (this.#receiving?.key !== key) {
+    let receiving = this.#receiving;
+    if (receiving?.key !== key) {
       await this.#abort();
       const metadata = { index: chunk.index as LogIndex, term: chunk.snapshotTerm as Term, configuration };
       const sink = await this.#storage.createSnapshot(metadata);
-      this.#receiving = { key, metadata, byteLength: chunk.byteLength, sink, nextOffset: 0 };
+      receiving = { key, metadata, byteLength: chunk.byteLength, sink, nextOffset: 0 };
+      this.#receiving = receiving;
     }
-    const receiving = this.#receiving as Receiving;
     const isNext = chunk.offset === receiving.nextOffset && receiving.nextOffset < receiving.byteLength;
     if (isNext) {
       await receiving.sink.write(chunk.bytes);

@@ -1,4 +1,5 @@
 /** Tools for tests of the core and the driver: nothing here runs in production. */
+export { ManualClock } from './clock.ts';
 export { CoreCluster, type CoreClusterOptions, DEFAULT_RAFT_OPTIONS } from './core-cluster.ts';
 export {
   bootstrappedDisk,
@@ -11,5 +12,8 @@ export {
   type StoredSnapshot,
   textOf,
 } from './core-member.ts';
+export { MemoryNetwork } from './memory-network.ts';
 export { SafetyChecker, SafetyViolation } from './safety-checker.ts';
 export { seededRandom } from './seeded-random.ts';
+export { type DiskOperation, type DiskSabotage, SimulatedDisk, type SimulatedDiskOptions } from './simulated-disk.ts';
+export { type StorageFixture, storageConformance, type TestApi } from './storage-conformance.ts';

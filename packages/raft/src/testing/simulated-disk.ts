@@ -111,6 +111,18 @@ export class SimulatedDisk {
     if (options.complains) this.#complaints.push('dropping 1 bytes; Corruption: simulated');
   }
 
+  /** A backup of everything durable. The function it returns puts the disk back to it; the process must have ended. */
+  backUp(): () => void {
+    const database = this.#database && new Map(this.#database);
+    const history = [...this.#history];
+    const files = new Map([...this.#files].map(([name, bytes]) => [name, Uint8Array.from(bytes)]));
+    return () => {
+      this.#database = database && new Map(database);
+      this.#history = [...history];
+      this.#files = new Map([...files].map(([name, bytes]) => [name, Uint8Array.from(bytes)]));
+    };
+  }
+
   /** Names and keys of everything durable, for choosing what to spoil. */
   names(): { readonly keys: readonly string[]; readonly files: readonly string[] } {
     return { keys: [...(this.#database?.keys() ?? [])].sort(), files: [...this.#files.keys()].sort() };
