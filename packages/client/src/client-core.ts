@@ -438,17 +438,22 @@ export class ClientCore implements RequestHost, LinkOwner {
       link.fail(`${link.endpoint} speaks version ${welcome.version} of the protocol, this client ${PROTOCOL_VERSION}`);
       return;
     }
-    if (this.#clusterId !== null && this.#clusterId !== welcome.clusterId) {
-      link.fail(`${link.endpoint} belongs to another cluster (${welcome.clusterId}, not ${this.#clusterId})`);
-      return;
+    // A node that has not learnt it from the log yet says nothing.
+    if (welcome.clusterId !== '') {
+      if (this.#clusterId !== null && this.#clusterId !== welcome.clusterId) {
+        link.fail(`${link.endpoint} belongs to another cluster (${welcome.clusterId}, not ${this.#clusterId})`);
+        return;
+      }
+      this.#clusterId = welcome.clusterId;
     }
-    this.#clusterId = welcome.clusterId;
     this.#candidate = undefined;
-    const leadsElsewhere =
-      !welcome.isLeader && !welcome.attaching && welcome.leader !== null && welcome.leader.name !== welcome.node;
-    if (welcome.isLeader) this.#routing.learnLeader(link.endpoint);
+    // It may lead and not serve yet; its answers come then.
+    const leadsHere = welcome.isLeader || welcome.leader?.name === welcome.node;
+    const leadsElsewhere = !leadsHere && welcome.leader !== null;
+    const isAttaching = welcome.attaching && (link.hello.sessions ?? []).length > 0;
+    if (leadsHere) this.#routing.learnLeader(link.endpoint);
     else this.#routing.learnLeader(leadsElsewhere ? (welcome.leader?.client ?? undefined) : undefined);
-    const leader = leadsElsewhere ? this.#routing.leaderToTry(now.monotonicMs) : undefined;
+    const leader = leadsElsewhere && !isAttaching ? this.#routing.leaderToTry(now.monotonicMs) : undefined;
     if (leader !== undefined && leader !== link.endpoint && this.#hops < MAX_HOPS) {
       this.#hops++;
       if (this.#link === undefined) {
@@ -461,11 +466,11 @@ export class ClientCore implements RequestHost, LinkOwner {
       return;
     }
     // A move is worth it only to the leader itself.
-    if (this.#link !== undefined && !welcome.isLeader) {
+    if (this.#link !== undefined && !leadsHere) {
       link.leave();
       return;
     }
-    this.#adopt(link, welcome.attaching, now);
+    this.#adopt(link, isAttaching, now);
   }
 
   /** From now on this link carries the sessions. */
@@ -706,6 +711,11 @@ export class ClientCore implements RequestHost, LinkOwner {
     if (session === undefined) return;
     if (number === 0) {
       this.#attachRefused(session, refusal, now);
+      return;
+    }
+    if (code === 'LOCKD_SESSION_EXPIRED') {
+      // Over, or only not attached here: the answer to an attach tells, and what has no answer goes on after it.
+      if (session.isAttached) this.#attach(session, now);
       return;
     }
     const operation = session.refused(number, refusal);

@@ -60,7 +60,8 @@ export class Upgrade extends HoldOperation {
   }
 
   succeeded(value: unknown): void {
-    if (typeof value === 'number' && Number.isSafeInteger(value)) this.request.upgraded(value);
+    const token = (value as { readonly token?: unknown } | null)?.token;
+    if (typeof token === 'number' && Number.isSafeInteger(token)) this.request.upgraded(token);
     this.settle();
   }
 }

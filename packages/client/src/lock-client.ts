@@ -97,7 +97,7 @@ export class LockClient implements AsyncDisposable {
       const wireNames = [...new Set(names.map(checkName))];
       return this.#submit(names[0] as string, wireNames, options, undefined, false) as Promise<HeldLock>;
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 
@@ -200,7 +200,7 @@ export class LockClient implements AsyncDisposable {
     try {
       return this.#submit(name, checkName(name), options, extra, isTry);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 
@@ -282,6 +282,12 @@ export class LockClient implements AsyncDisposable {
     await lock[Symbol.asyncDispose]();
     return value;
   }
+}
+
+/** What a check has thrown, for those who await. */
+function rejected(error: unknown): Promise<never> {
+  if (error instanceof Error) return Promise.reject(error);
+  throw error;
 }
 
 /** A row as it came, with its name as users write it. */

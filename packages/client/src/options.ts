@@ -90,6 +90,8 @@ export function wireOptions(
   extra: Pick<AcquireOptions, 'permits' | 'reenter' | 'holding' | 'onceKey'> | undefined,
 ): AcquireOptions | null {
   const { mode, metadata, maxHold, minHold, lockDelay, steal } = options;
+  // Nearly always, and often.
+  if ((mode ?? metadata ?? maxHold ?? minHold ?? lockDelay ?? steal ?? extra) === undefined) return null;
   if (mode !== undefined && mode !== 'exclusive' && mode !== 'shared')
     throw invalid("`mode` is 'exclusive' or 'shared'");
   const wire: AcquireOptions = {

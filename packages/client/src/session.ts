@@ -19,7 +19,8 @@ export class Session {
   /** 0 until opened. */
   id = 0;
   readonly nonce: string;
-  epoch = 0;
+  /** Of the newest attachment asked for; opening is the first. */
+  epoch = 1;
   ttlMs: number;
   /** See `open` in docs/protocol.md: fixed with the nonce. */
   openedAfter: number | undefined;
