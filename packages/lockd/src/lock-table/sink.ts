@@ -26,7 +26,14 @@ export interface TableSink {
   ended(session: number, handle: number, reason: EndReason): void;
 
   /** A deadline that the leader keeps: started (or restarted with another length). `kind` and `key` name it. */
-  deadlineStarted(kind: DeadlineKind, session: number, handle: number, key: string, lengthMs: number, generation: number): void;
+  deadlineStarted(
+    kind: DeadlineKind,
+    session: number,
+    handle: number,
+    key: string,
+    lengthMs: number,
+    generation: number,
+  ): void;
   deadlineEnded(kind: DeadlineKind, session: number, handle: number, key: string): void;
   /** The entry's bounded work is not finished: the leader proposes to continue. */
   workLeft(): void;
