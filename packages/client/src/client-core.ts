@@ -68,7 +68,8 @@ interface Query {
  * happened and when. One timer, one frame a turn.
  */
 export class ClientCore implements RequestHost, LinkOwner {
-  readonly deadlines: DeadlineHeap = new DeadlineHeap();
+  readonly leases: DeadlineHeap = new DeadlineHeap();
+  readonly waits: DeadlineHeap = new DeadlineHeap();
   readonly events: Emitter;
 
   readonly #options: CoreOptions;
@@ -153,7 +154,7 @@ export class ClientCore implements RequestHost, LinkOwner {
     );
     this.#alarmIn(timeout, this.#options.connectTimeoutMs, now);
     this.#dial(now);
-    const done = (): void => this.deadlines.remove(timeout);
+    const done = (): void => this.waits.remove(timeout);
     opening.promise.then(done, done);
     return opening.promise;
   }
@@ -161,7 +162,7 @@ export class ClientCore implements RequestHost, LinkOwner {
   /** Sends an acquire. Rejects with LOCKD_CLOSED, LOCKD_OVERLOADED or the signal's reason without sending. */
   request(spec: RequestSpec): LockRequest['deferred']['promise'] {
     const now = this.now();
-    this.enforceDeadlines(now);
+    this.enforceLeases(now);
     if (this.#isClosing) return Promise.reject(closedError());
     if (spec.signal?.aborted === true) return Promise.reject(spec.signal.reason as Error);
     if (this.#session.queuedCount >= this.#options.maxPending) {
@@ -186,7 +187,7 @@ export class ClientCore implements RequestHost, LinkOwner {
 
   /** An operation of the session without a request of its own. */
   operate(build: (session: number, seq: number, acked: number) => ClientMessage): Promise<unknown> {
-    this.enforceDeadlines(this.now());
+    this.enforceLeases(this.now());
     if (this.#isClosing) return Promise.reject(closedError());
     const operation = new PlainOperation(build);
     this.#session.submitUrgent(operation);
@@ -197,7 +198,7 @@ export class ClientCore implements RequestHost, LinkOwner {
   /** A read: repeated on the next connection; rejects with LOCKD_NO_QUORUM after `requestTimeoutMs`. */
   query(build: (id: number) => ClientMessage): Promise<unknown> {
     const now = this.now();
-    this.enforceDeadlines(now);
+    this.enforceLeases(now);
     if (this.#isClosing) return Promise.reject(closedError());
     if (this.#queries.size >= this.#options.maxPending) {
       return Promise.reject(
@@ -232,7 +233,7 @@ export class ClientCore implements RequestHost, LinkOwner {
 
   releaseQuietly(request: LockRequest): Promise<void> {
     const now = this.now();
-    this.enforceDeadlines(now);
+    this.enforceLeases(now);
     if (request.isReleased || request.loss(now) !== undefined) return Promise.resolve();
     return this.#bounded(
       request.release(),
@@ -250,7 +251,7 @@ export class ClientCore implements RequestHost, LinkOwner {
 
   // Deadlines.
 
-  enforceDeadlines(now: Instant): void {
+  enforceLeases(now: Instant): void {
     if (this.#isStopped) return;
     if (!this.#session.isOver && this.#session.renewer?.state(now) === 'lost') {
       this.#loseSession('session-expired', now, false);
@@ -259,18 +260,12 @@ export class ClientCore implements RequestHost, LinkOwner {
     if (Math.abs(skewMs - this.#skewMs) > SKEW_TOLERANCE_MS) {
       // Suspended, or the wall clock stepped: the heap's order is by the monotonic clock, so look at all of them.
       this.#skewMs = skewMs;
-      for (const deadline of this.deadlines.overdue(now)) {
-        this.deadlines.remove(deadline);
+      for (const deadline of this.leases.overdue(now)) {
+        this.leases.remove(deadline);
         deadline.onDue(now);
       }
     }
-    for (
-      let due = this.deadlines.takeDue(now.monotonicMs);
-      due !== undefined;
-      due = this.deadlines.takeDue(now.monotonicMs)
-    ) {
-      due.onDue(now);
-    }
+    runDue(this.leases, now);
   }
 
   wakeAt(dueMs: number): void {
@@ -284,8 +279,16 @@ export class ClientCore implements RequestHost, LinkOwner {
     this.#timerDueMs = Number.POSITIVE_INFINITY;
     this.#cancelTimer = undefined;
     if (this.#isStopped) return;
+    this.enforceLeases(this.now());
+    // After a stall the timer comes first and the answers wait in the socket: whoever loses patience listens before.
+    this.#clock.endOfTurn(this.#afterTimer);
+  };
+
+  readonly #afterTimer = (): void => {
+    if (this.#isStopped) return;
     const now = this.now();
-    this.enforceDeadlines(now);
+    this.enforceLeases(now);
+    runDue(this.waits, now);
     this.#watchSession(now);
     this.#watchLinks(now);
     this.#arm(now);
@@ -294,8 +297,7 @@ export class ClientCore implements RequestHost, LinkOwner {
   /** Sets the timer for whatever comes first. */
   #arm(now: Instant): void {
     if (this.#isStopped) return;
-    const first = this.deadlines.first;
-    if (first !== undefined) this.wakeAt(first.dueMs);
+    for (const first of [this.leases.first, this.waits.first]) if (first !== undefined) this.wakeAt(first.dueMs);
     const { renewer } = this.#session;
     if (renewer !== undefined && !this.#session.isOver) {
       if (this.#session.isAttached) this.wakeAt(renewer.dueMs);
@@ -335,10 +337,12 @@ export class ClientCore implements RequestHost, LinkOwner {
     const link = this.#link;
     if (link !== undefined) {
       if (link.silentSinceMs !== undefined && now.monotonicMs - link.silentSinceMs >= this.#silenceMs) {
+        this.#routing.failed(link.endpoint, now.monotonicMs);
         link.fail(`${link.endpoint} has answered nothing for ${Math.round(this.#silenceMs)} ms`);
       } else {
         for (const session of this.#sessions()) {
           if (session.attachSentMs !== undefined && now.monotonicMs - session.attachSentMs >= STALL_MS) {
+            this.#routing.failed(link.endpoint, now.monotonicMs);
             link.fail(`${link.endpoint} did not attach the session within ${STALL_MS} ms`);
             break;
           }
@@ -372,7 +376,7 @@ export class ClientCore implements RequestHost, LinkOwner {
     const link = this.#link;
     if (link === undefined || this.#isStopped) return;
     const now = this.now();
-    this.enforceDeadlines(now);
+    this.enforceLeases(now);
     if (this.#link !== link) return;
     const out = this.#control.splice(0);
     for (const session of this.#sessions()) {
@@ -521,7 +525,7 @@ export class ClientCore implements RequestHost, LinkOwner {
 
   onLinkClosed(link: Link, reason: string): void {
     const now = this.now();
-    this.enforceDeadlines(now);
+    this.enforceLeases(now);
     this.#lastFailure = `${link.endpoint}: ${reason}`;
     if (link === this.#fallback) {
       this.#fallback = undefined;
@@ -541,7 +545,7 @@ export class ClientCore implements RequestHost, LinkOwner {
       return;
     }
     if (link !== this.#link) return;
-    this.#routing.lost(link.endpoint, now.monotonicMs);
+    this.#routing.lost(link.endpoint);
     this.#drop(link, reason);
     if (this.#candidate === undefined) this.#dial(now);
   }
@@ -563,7 +567,7 @@ export class ClientCore implements RequestHost, LinkOwner {
   // Receiving.
 
   onFrameBegin(): void {
-    this.enforceDeadlines(this.now());
+    this.enforceLeases(this.now());
   }
 
   onFrameEnd(): void {
@@ -783,7 +787,7 @@ export class ClientCore implements RequestHost, LinkOwner {
     const query = this.#queries.get(id);
     if (query === undefined) return undefined;
     this.#queries.delete(id);
-    this.deadlines.remove(query.bound);
+    this.waits.remove(query.bound);
     return query;
   }
 
@@ -873,7 +877,7 @@ export class ClientCore implements RequestHost, LinkOwner {
   async #close(): Promise<void> {
     this.#isClosing = true;
     const now = this.now();
-    this.enforceDeadlines(now);
+    this.enforceLeases(now);
     const session = this.#session;
     session.dropRequests('client-closed', closedError());
     for (const operation of session.takeUnsent()) operation.abandoned(closedError());
@@ -919,12 +923,12 @@ export class ClientCore implements RequestHost, LinkOwner {
     this.#alarmIn(bound, timeoutMs, now);
     action.then(
       () => {
-        this.deadlines.remove(bound);
+        this.waits.remove(bound);
         settled.resolve();
       },
       (error: unknown) => {
         if (bound.heapIndex >= 0) this.#report(error);
-        this.deadlines.remove(bound);
+        this.waits.remove(bound);
         settled.resolve();
       },
     );
@@ -932,7 +936,7 @@ export class ClientCore implements RequestHost, LinkOwner {
   }
 
   #alarmIn(alarm: Alarm, delayMs: number, now: Instant): void {
-    this.deadlines.add(alarm, now.monotonicMs + delayMs);
+    this.waits.add(alarm, now.monotonicMs + delayMs);
     this.wakeAt(alarm.dueMs);
   }
 
@@ -954,6 +958,12 @@ export class ClientCore implements RequestHost, LinkOwner {
     } catch (hookError) {
       this.#options.onListenerError(hookError);
     }
+  }
+}
+
+function runDue(deadlines: DeadlineHeap, now: Instant): void {
+  for (let due = deadlines.takeDue(now.monotonicMs); due !== undefined; due = deadlines.takeDue(now.monotonicMs)) {
+    due.onDue(now);
   }
 }
 

@@ -51,10 +51,10 @@ export class DeadlineHeap {
     this.#up(item, this.#items.length - 1);
   }
 
-  /** Nothing where `item` is in no heap. */
+  /** Nothing where `item` is not in this heap. */
   remove(item: Deadline): void {
     const index = item.heapIndex;
-    if (index < 0) return;
+    if (index < 0 || this.#items[index] !== item) return;
     item.heapIndex = -1;
     const last = this.#items.pop();
     if (last === undefined || last === item) return;

@@ -128,7 +128,7 @@ export class HeldLock implements AsyncDisposable {
   #whileHeld(operation: () => Extension | Upgrade | Downgrade): Promise<void> {
     const { host, session } = this.#request;
     const now = host.now();
-    host.enforceDeadlines(now);
+    host.enforceLeases(now);
     if (!this.#request.isHeld(now)) return Promise.reject(this.#request.loss(now) ?? this.#notHeld());
     const submitted = operation();
     session.submitUrgent(submitted);

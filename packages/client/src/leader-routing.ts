@@ -15,6 +15,8 @@ export class LeaderRouting {
   #learnt: readonly string[] = [];
   #leader: string | undefined;
   readonly #unreachableUntilMs = new Map<string, number>();
+  /** The endpoint of the connection that ended last. Not a failure: its node may well be alive. */
+  #lastLost: string | undefined;
   #failures = 0;
   #cursor = 0;
   readonly #random: () => number;
@@ -58,12 +60,16 @@ export class LeaderRouting {
   succeeded(endpoint: string): void {
     this.#failures = 0;
     this.#unreachableUntilMs.delete(endpoint);
+    this.#lastLost = undefined;
   }
 
-  /** A connection that worked was lost: its endpoint is the last to be tried again, without any back-off for the first attempt. */
-  lost(endpoint: string, nowMs: number): void {
+  /**
+   * A connection that worked has ended. The first attempt has no back-off and goes elsewhere, but if that node still
+   * names this one as the leader, it is tried again.
+   */
+  lost(endpoint: string): void {
     if (this.#leader === endpoint) this.#leader = undefined;
-    this.#unreachableUntilMs.set(endpoint, nowMs + UNREACHABLE_MS);
+    this.#lastLost = endpoint;
     this.#failures = 0;
   }
 
@@ -74,7 +80,7 @@ export class LeaderRouting {
     return Math.round(ceiling / 2 + (this.#random() * ceiling) / 2);
   }
 
-  /** The leader where it can be reached, else the next of all in turn, those that failed lately last. */
+  /** The leader where it can be reached, else the next of all in turn; those that failed lately, or were lost, last. */
   next(nowMs: number): string {
     const leader = this.leaderToTry(nowMs);
     if (leader !== undefined) return leader;
@@ -82,7 +88,7 @@ export class LeaderRouting {
     let oldest: string | undefined;
     for (let step = 0; step < endpoints.length; step++) {
       const endpoint = endpoints[(this.#cursor + step) % endpoints.length] as string;
-      if (this.#isReachable(endpoint, nowMs)) {
+      if (endpoint !== this.#lastLost && this.#isReachable(endpoint, nowMs)) {
         this.#cursor = (this.#cursor + step + 1) % endpoints.length;
         return endpoint;
       }

@@ -17,9 +17,12 @@ import type { Session } from './session.ts';
 /** What a request needs of the client it belongs to. */
 export interface RequestHost {
   now(): Instant;
-  readonly deadlines: DeadlineHeap;
+  /** When held locks are lost. */
+  readonly leases: DeadlineHeap;
+  /** When patience ends. */
+  readonly waits: DeadlineHeap;
   /** Aborts whatever is overdue: called before anything else settles. */
-  enforceDeadlines(now: Instant): void;
+  enforceLeases(now: Instant): void;
   /** What has been submitted leaves at the end of this turn. */
   flushSoon(): void;
   /** The timer fires at this time of the monotonic clock, or before. */
@@ -114,7 +117,7 @@ export class LockRequest extends Operation implements Deadline {
 
   /** Starts waiting at `now`: from here the wait deadline and the user's signal count. */
   begin(now: Instant, patienceMs: number): void {
-    this.#host.deadlines.add(this, now.monotonicMs + patienceMs);
+    this.#host.waits.add(this, now.monotonicMs + patienceMs);
     this.#host.wakeAt(this.dueMs);
     this.spec.signal?.addEventListener('abort', this);
   }
@@ -126,7 +129,7 @@ export class LockRequest extends Operation implements Deadline {
 
   /** The user's AbortSignal, which calls this as its listener. */
   handleEvent(): void {
-    this.#host.enforceDeadlines(this.#host.now());
+    this.#host.enforceLeases(this.#host.now());
     this.cancel(this.spec.signal?.reason);
   }
 
@@ -257,7 +260,7 @@ export class LockRequest extends Operation implements Deadline {
   /** Rejects with `reason` at once; what became of it on the server is taken back in the background. No effect once held. */
   cancel(reason: unknown): void {
     if (this.#isCancelled || this.#state === 'held' || this.#state === 'over') return;
-    this.#host.deadlines.remove(this);
+    this.#host.waits.remove(this);
     this.spec.signal?.removeEventListener('abort', this);
     this.deferred.reject(reason);
     if (this.seq === 0) {
@@ -280,7 +283,7 @@ export class LockRequest extends Operation implements Deadline {
   /** The lock is given back; the promise tells when that is acknowledged. */
   release(): Promise<void> {
     const now = this.#host.now();
-    this.#host.enforceDeadlines(now);
+    this.#host.enforceLeases(now);
     const loss = this.loss(now);
     if (loss !== undefined) return Promise.reject(loss);
     if (this.isReleased) {
@@ -295,7 +298,7 @@ export class LockRequest extends Operation implements Deadline {
     const { root } = this;
     root.holdCount--;
     root.#sharers?.delete(this);
-    if (root.holdCount <= 0 && root.heapIndex >= 0) this.#host.deadlines.remove(root);
+    if (root.holdCount <= 0) this.#host.leases.remove(root);
     const operation = new Release(this);
     this.#session.submitUrgent(operation);
     this.#host.flushSoon();
@@ -338,7 +341,7 @@ export class LockRequest extends Operation implements Deadline {
   loss(now: Instant): LockLost | undefined {
     if (this.isReleased) return undefined;
     if (this.lossReason === undefined && this.#state === 'held' && this.remainingMs(now) === 0) {
-      this.#host.enforceDeadlines(now);
+      this.#host.enforceLeases(now);
       // Overdue by the wall clock alone, by less than makes the client look at every deadline.
       if (this.lossReason === undefined && this.root.#ownRemainingMs(now) <= 0) this.root.#expire(now);
     }
@@ -434,9 +437,8 @@ export class LockRequest extends Operation implements Deadline {
   #hold(): void {
     this.#state = 'held';
     this.spec.signal?.removeEventListener('abort', this);
-    if (this.#leaseMs === undefined && this.#maxHoldSince === undefined) {
-      this.#host.deadlines.remove(this);
-    } else {
+    this.#host.waits.remove(this);
+    if (this.#leaseMs !== undefined || this.#maxHoldSince !== undefined) {
       const now = this.#host.now();
       if (this.#ownRemainingMs(now) <= 0) {
         this.#expire(now);
@@ -458,7 +460,7 @@ export class LockRequest extends Operation implements Deadline {
     if (maxHoldMs !== undefined && this.#maxHoldSince !== undefined) {
       due = Math.min(due, this.#maxHoldSince.monotonicMs + usableMs(maxHoldMs));
     }
-    this.#host.deadlines.add(this, due);
+    this.#host.leases.add(this, due);
     this.#host.wakeAt(due);
   }
 
@@ -473,7 +475,8 @@ export class LockRequest extends Operation implements Deadline {
   #finish(): void {
     if (this.#state === 'over') return;
     this.#state = 'over';
-    if (this.heapIndex >= 0) this.#host.deadlines.remove(this);
+    this.#host.waits.remove(this);
+    this.#host.leases.remove(this);
     this.spec.signal?.removeEventListener('abort', this);
     if (this.seq !== 0) this.#session.requests.delete(this.seq);
   }

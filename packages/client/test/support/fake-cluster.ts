@@ -3,6 +3,7 @@ import {
   type AcquireOptions,
   type ClientMessage,
   type Codec,
+  type ErrorCode,
   type GrantDetail,
   type Hello,
   msgpackCodec,
@@ -156,6 +157,16 @@ export class FakeCluster {
 
   get session(): FakeSession {
     return [...this.sessions.values()].at(-1) as FakeSession;
+  }
+
+  /** Answers an operation with an error and counts its number as used. */
+  refuse(connection: FakeConnection, message: ClientMessage, code: ErrorCode, isRetryable: boolean): void {
+    const session = message[1] as number;
+    const seq = message[2] as number;
+    const known = this.sessions.get(session) as FakeSession;
+    known.applied.set(seq, message);
+    known.highestSeq = seq;
+    connection.push(['error', session, seq, code, 'refused by the test', 'not-applied', isRetryable, null]);
   }
 
   holder(name: string): { readonly session: number; readonly handle: number; readonly token: number } | undefined {

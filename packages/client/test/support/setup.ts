@@ -28,6 +28,8 @@ export async function connecting(
     random: fixedRandom(),
     ...options,
   });
+  // Looked at below; until then a failure has nobody.
+  promise.catch(() => {});
   await world.settle();
   return promise;
 }
