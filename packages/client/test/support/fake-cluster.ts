@@ -439,7 +439,7 @@ export class FakeCluster {
         return;
       }
       case 'upgrade':
-        this.#answer(session, ['ok', id, seq, this.index], seq);
+        this.#answer(session, ['ok', id, seq, { token: this.index }], seq);
         return;
       case 'complete':
         this.completed.add(message[5]);
@@ -495,8 +495,8 @@ export class FakeCluster {
         if (options?.reenter !== undefined) continue;
         if (options?.mode === 'shared' && request.options?.mode === 'shared') continue;
         holders++;
+        if (holders >= (options?.permits ?? 1)) return true;
       }
-      if (holders >= (options?.permits ?? 1)) return true;
     }
     return false;
   }
@@ -509,11 +509,9 @@ export class FakeCluster {
       for (const name of request.names)
         this.grants.push({ name, token: request.token, session: request.session.id, handle: request.handle });
       const answer = this.#stateAnswer(request);
-      session: {
-        if (request.session.nonce === 'other') break session;
-        request.session.answers.set(request.handle, answer);
-        this.#answer(request.session, answer);
-      }
+      if (request.session.nonce === 'other') continue;
+      request.session.answers.set(request.handle, answer);
+      this.#answer(request.session, answer);
     }
   }
 
