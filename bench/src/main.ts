@@ -1,8 +1,15 @@
 #!/usr/bin/env node
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { names, positiveNumber, wholeNumber, wholeNumbers } from './cli-options.ts';
 import { type CompareOptions, compare } from './compare.ts';
 import { type CommonOptions, runReport } from './run-report.ts';
+import type { Timing } from './scenarios/context.ts';
+import { type MicroScenarioOptions, runMicroScenario } from './scenarios/micro.ts';
+import { runStability, type StabilityOptions } from './scenarios/stability.ts';
+import { runW4 } from './scenarios/w4-held-locks.ts';
+import { runW5 } from './scenarios/w5-sessions.ts';
+import { DIMENSIONS, type Dimension, runW6 } from './scenarios/w6-growth.ts';
+import { runW7 } from './scenarios/w7-nodes.ts';
 import { etcdSystem } from './systems/etcd-system.ts';
 import { lockdSystem } from './systems/lockd-system.ts';
 import { memorySystem } from './systems/memory-system.ts';
@@ -31,10 +38,40 @@ interface LoadOptions extends CommonOptions {
 /** Options that belong to every command. */
 function withCommon(command: Command): Command {
   return command
-    .addOption(new Option('-o, --output <format>', 'what is printed on stdout').choices(['text', 'json']).default('text'))
+    .addOption(
+      new Option('-o, --output <format>', 'what is printed on stdout').choices(['text', 'json']).default('text'),
+    )
     .option('--save <name>', 'also write bench/results/<name>.md, .json and .svg')
-    .option('--data-dir <dir>', 'where the servers’ data goes: on the disk you want measured (default: the system’s temporary directory)')
+    .option(
+      '--data-dir <dir>',
+      'where the servers’ data goes: on the disk you want measured (default: the system’s temporary directory)',
+    )
     .option('--keep', 'leave data and logs behind to look at');
+}
+
+interface TimingOptions {
+  readonly repeats: number;
+  readonly seconds: number;
+  readonly warmUp: number;
+  readonly nodes: number;
+}
+
+function withTiming(command: Command): Command {
+  return command
+    .option('--repeats <n>', 'how often each figure is taken; the median is shown', wholeNumber, 3)
+    .option('--seconds <s>', 'measured time of each repeat', positiveNumber, 4)
+    .option('--warm-up <s>', 'load before the measured time', positiveNumber, 1.5)
+    .option('--nodes <n>', 'nodes of the cluster', wholeNumber, 3);
+}
+
+function timingOf(options: TimingOptions): Timing {
+  return { repeats: options.repeats, warmUpMs: options.warmUp * 1000, measureMs: options.seconds * 1000 };
+}
+
+function dimensionNamed(name: string): Dimension {
+  const found = DIMENSIONS.find((dimension) => dimension === name);
+  if (found === undefined) throw new InvalidArgumentError(`one of ${DIMENSIONS.join(', ')} is expected.`);
+  return found;
 }
 
 /** Options of commands that put load on systems. */
@@ -46,11 +83,19 @@ function withLoad(command: Command, workers: string): Command {
     .option('--workers <list>', 'workers of W1', wholeNumbers, wholeNumbers(workers))
     .option('--connections <n>', 'connections the workers share', wholeNumber, 8)
     .option('--nodes <n>', 'nodes of the lockd cluster', wholeNumber, 3)
-    .option('--rate <n>', 'W1 in an open loop with so many cycles a second (latency from the instant each was due)', positiveNumber)
+    .option(
+      '--rate <n>',
+      'W1 in an open loop with so many cycles a second (latency from the instant each was due)',
+      positiveNumber,
+    )
     .option('--kills <n>', 'how often W3 kills the leader', wholeNumber, 5)
     .option('--waiters <n>', 'waiters of W2', wholeNumber, 64)
     .option('--compare', 'the same for etcd, ZooKeeper, Redlock and Redis where they are installed')
-    .option('--systems <list>', 'which systems: lockd, etcd, zookeeper, redlock, redis, memory (the load generator alone)', names)
+    .option(
+      '--systems <list>',
+      'which systems: lockd, etcd, zookeeper, redlock, redis, memory (the load generator alone)',
+      names,
+    )
     .option('--node-options <flags>', 'flags for the nodes’ node, such as "--cpu-prof --cpu-prof-dir=/tmp/prof"')
     .option('--load-node-options <flags>', 'flags for the load generator’s node');
 }
@@ -65,14 +110,19 @@ function chooseSystems(options: LoadOptions, withRestart: boolean): readonly Loc
   if (options.systems !== undefined) {
     return options.systems.map((name) => {
       const system = all.find((candidate) => candidate.name.toLowerCase() === name);
-      if (system === undefined) throw new Error(`no system named ${name}; there are ${all.map((each) => each.name.toLowerCase()).join(', ')}`);
+      if (system === undefined)
+        throw new Error(`no system named ${name}; there are ${all.map((each) => each.name.toLowerCase()).join(', ')}`);
       return system;
     });
   }
   return options.compare === true ? [lockd, ...PEERS] : [lockd];
 }
 
-async function runWorkloads(options: LoadOptions, title: string, workloads: readonly ('w1' | 'w2' | 'w3')[]): Promise<void> {
+async function runWorkloads(
+  options: LoadOptions,
+  title: string,
+  workloads: readonly ('w1' | 'w2' | 'w3')[],
+): Promise<void> {
   const timing = { repeats: options.repeats, warmUpMs: options.warmUp * 1000, measureMs: options.seconds * 1000 };
   const chosen: CompareOptions = {
     title,
@@ -116,8 +166,13 @@ figures: docs/performance.md.`,
 
 withLoad(program, '1,256').action(async (options: LoadOptions) => {
   const comparing = options.compare === true;
-  const workers = comparing && program.getOptionValueSource('workers') === 'default' ? [1, 16, 64, 256] : options.workers;
-  await runWorkloads({ ...options, workers }, comparing ? 'lockd and its peers' : 'lockd', comparing ? ['w1', 'w2', 'w3'] : ['w1']);
+  const workers =
+    comparing && program.getOptionValueSource('workers') === 'default' ? [1, 16, 64, 256] : options.workers;
+  await runWorkloads(
+    { ...options, workers },
+    comparing ? 'lockd and its peers' : 'lockd',
+    comparing ? ['w1', 'w2', 'w3'] : ['w1'],
+  );
 });
 
 withLoad(program.command('w1'), '1,16,64,256')
@@ -131,6 +186,67 @@ withLoad(program.command('w2'), '64')
 withLoad(program.command('w3'), '16')
   .description('kill -9 of the leader: longest time without any grant')
   .action((options: LoadOptions) => runWorkloads(options, 'W3', ['w3']));
+
+withCommon(program.command('w4'))
+  .description('many held locks: time, memory per lock and node, snapshot, restart')
+  .option('--held <n>', 'locks to hold', wholeNumber, 100_000)
+  .option('--million', 'the same as --held 1000000')
+  .option('--nodes <n>', 'nodes of the cluster', wholeNumber, 3)
+  .action(async (options: CommonOptions & { held: number; million?: boolean; nodes: number }) => {
+    const held = options.million === true ? 1_000_000 : options.held;
+    await runReport(options, (context) => runW4(context, { held, nodes: options.nodes }));
+  });
+
+withTiming(withCommon(program.command('w5')))
+  .description('many sessions: memory, renewals a second')
+  .option('--sessions <n>', 'sessions to open', wholeNumber, 100_000)
+  .action(async (options: CommonOptions & TimingOptions & { sessions: number }) => {
+    await runReport(options, (context) => runW5(context, { ...timingOf(options), ...options }));
+  });
+
+withTiming(withCommon(program.command('w6')))
+  .description('growth: does an operation cost the same with 10 and 100 times as much of everything?')
+  .option('--base <n>', 'size at the first step', wholeNumber, 1000)
+  .addOption(
+    new Option('--of <list>', 'what grows')
+      .argParser((text: string) => text.split(',').map((name) => dimensionNamed(name.trim())))
+      .default(DIMENSIONS, DIMENSIONS.join(', ')),
+  )
+  .action(async (options: CommonOptions & TimingOptions & { base: number; of: readonly Dimension[] }) => {
+    await runReport(options, (context) => runW6(context, { ...timingOf(options), ...options, dimensions: options.of }));
+  });
+
+withTiming(withCommon(program.command('w7')))
+  .description('W1 on clusters of 3, 5 and 7 nodes')
+  .option('--sizes <list>', 'sizes of the clusters', wholeNumbers, [3, 5, 7])
+  .option('--workers <list>', 'workers of W1', wholeNumbers, [1, 64, 256])
+  .action(async (options: CommonOptions & TimingOptions & { sizes: readonly number[]; workers: readonly number[] }) => {
+    await runReport(options, (context) =>
+      runW7(context, { ...timingOf(options), sizes: options.sizes, workers: options.workers }),
+    );
+  });
+
+withCommon(program.command('stability'))
+  .description('full load with GC pressure: no leader may change; then kill -9 and SIGSTOP of the leader')
+  .option('--seconds <s>', 'full load without faults', positiveNumber, 600)
+  .option('--kills <n>', 'kill -9 of the leader', wholeNumber, 50)
+  .option('--stops <n>', 'SIGSTOP of the leader', wholeNumber, 20)
+  .option('--workers <n>', 'workers of the full load', wholeNumber, 256)
+  .option('--held <n>', 'locks held all the time', wholeNumber, 100_000)
+  .option('--garbage <mb>', 'megabytes a second of short-lived objects in every node', wholeNumber, 20)
+  .option('--nodes <n>', 'nodes of the cluster', wholeNumber, 3)
+  .action(async (options: CommonOptions & Omit<StabilityOptions, 'garbageMbPerSecond'> & { garbage: number }) => {
+    await runReport(options, (context) => runStability(context, { ...options, garbageMbPerSecond: options.garbage }));
+  });
+
+withCommon(program.command('micro'))
+  .description('hot paths by themselves, in this process: codec, core step, table apply, storage append')
+  .option('--operations <n>', 'operations in each sample', wholeNumber, 20_000)
+  .option('--samples <n>', 'samples of each path', wholeNumber, 7)
+  .option('--only <text>', 'paths whose name contains this')
+  .action(async (options: CommonOptions & MicroScenarioOptions) => {
+    await runReport(options, (context) => runMicroScenario(context, options));
+  });
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   // `exit` handlers stop the servers and remove their data.

@@ -18,7 +18,10 @@ export interface CommonOptions {
  * Runs a scenario with a directory of its own, prints its report on stdout (progress goes to stderr), saves it when
  * asked to, and removes the directory.
  */
-export async function runReport(options: CommonOptions, scenario: (context: Context) => Promise<Findings>): Promise<void> {
+export async function runReport(
+  options: CommonOptions,
+  scenario: (context: Context) => Promise<Findings>,
+): Promise<void> {
   const scratch = createScratch(options.dataDir, options.keep === true);
   try {
     const begun = performance.now();
@@ -29,7 +32,11 @@ export async function runReport(options: CommonOptions, scenario: (context: Cont
     const busy = (loadavg()[0] ?? 0) / machine.cores;
     const findings = await scenario(context);
     const notes =
-      busy > 0.5 ? [`The machine was busy with other work when the run began (load ${machine.loadAverage.toFixed(1)} on ${machine.cores} cores): the figures are noisy and too low.`] : [];
+      busy > 0.5
+        ? [
+            `The machine was busy with other work when the run began (load ${machine.loadAverage.toFixed(1)} on ${machine.cores} cores): the figures are noisy and too low.`,
+          ]
+        : [];
     const report: Report = {
       ...findings,
       notes: [...notes, ...findings.notes],
@@ -38,7 +45,8 @@ export async function runReport(options: CommonOptions, scenario: (context: Cont
       seconds: (performance.now() - begun) / 1000,
     };
     process.stdout.write(options.output === 'json' ? `${JSON.stringify(report)}\n` : `\n${reportToMarkdown(report)}`);
-    if (options.save !== undefined) context.log(`saved in bench/results: ${saveReport(report, options.save).join(', ')}`);
+    if (options.save !== undefined)
+      context.log(`saved in bench/results: ${saveReport(report, options.save).join(', ')}`);
     if (options.keep === true) context.log(`kept: ${scratch.directory}`);
   } finally {
     scratch.remove();

@@ -14,6 +14,6 @@ export async function connectDriver(spec: DriverSpec, options: ConnectOptions): 
     case 'redlock':
       return (await import('./redis-driver.ts')).connectRedis(spec, options);
     case 'memory':
-      return createMemoryDriver(Number(spec.options?.['delayMs'] ?? 0)) as LockDriver;
+      return createMemoryDriver(Number(spec.options?.['delayMs'] ?? 0));
   }
 }

@@ -30,7 +30,10 @@ export async function connectEtcd(spec: DriverSpec, options: ConnectOptions): Pr
     const leases = await Promise.all(Array.from({ length: options.workers }, (_, worker) => grant(worker)));
     const driver: LockDriver<Buffer> = {
       async acquire(worker, name) {
-        const request = new ProtobufWriter().bytes(1, name).integer(2, leases[worker] as bigint).finish();
+        const request = new ProtobufWriter()
+          .bytes(1, name)
+          .integer(2, leases[worker] as bigint)
+          .finish();
         const key = readProtobuf(await connectionOf(worker).call('/v3lockpb.Lock/Lock', request)).get(2);
         if (!(key instanceof Buffer)) throw new Error('etcd: Lock returned no key');
         return key;
@@ -40,7 +43,7 @@ export async function connectEtcd(spec: DriverSpec, options: ConnectOptions): Pr
       },
       close,
     };
-    return driver as LockDriver;
+    return driver;
   }
 
   const leases = await Promise.all(connections.map((_, index) => grant(index)));
@@ -49,7 +52,10 @@ export async function connectEtcd(spec: DriverSpec, options: ConnectOptions): Pr
       // Compare: result EQUAL (0), target VERSION (0), so only key and version 0 remain; the version is written
       // explicitly because an absent one would be no comparison at all.
       const compare = Buffer.concat([new ProtobufWriter().bytes(3, name).finish(), VERSION_ZERO]);
-      const put = new ProtobufWriter().bytes(1, name).integer(3, leases[worker % leases.length] as bigint).finish();
+      const put = new ProtobufWriter()
+        .bytes(1, name)
+        .integer(3, leases[worker % leases.length] as bigint)
+        .finish();
       const success = new ProtobufWriter().bytes(2, put).finish();
       const request = new ProtobufWriter().bytes(1, compare).bytes(2, success).finish();
       const answer = readProtobuf(await connectionOf(worker).call('/etcdserverpb.KV/Txn', request));
@@ -61,7 +67,7 @@ export async function connectEtcd(spec: DriverSpec, options: ConnectOptions): Pr
     },
     close,
   };
-  return driver as LockDriver;
+  return driver;
 }
 
 const VERSION_ZERO = Buffer.from([4 << 3, 0]);

@@ -32,5 +32,5 @@ export async function connectLockd(spec: DriverSpec, options: ConnectOptions): P
       await Promise.all(clients.map((client) => client.close()));
     },
   };
-  return driver as LockDriver;
+  return driver;
 }

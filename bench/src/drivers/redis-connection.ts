@@ -103,7 +103,9 @@ export function parseReply(
     case '$': {
       const length = Number(rest);
       if (length < 0) return { value: null, end };
-      return text.length < end + length + 2 ? undefined : { value: text.slice(end, end + length), end: end + length + 2 };
+      return text.length < end + length + 2
+        ? undefined
+        : { value: text.slice(end, end + length), end: end + length + 2 };
     }
     default:
       throw new Error(`redis: cannot read ${JSON.stringify(text.slice(offset, offset + 20))}`);

@@ -28,9 +28,7 @@ export async function connectRedis(spec: DriverSpec, options: ConnectOptions): P
   const servers = spec.type === 'redis' ? spec.endpoints.slice(0, 1) : spec.endpoints;
   const retryMs = Number(spec.options?.['retryMs'] ?? 2);
   const quorum = (servers.length >> 1) + 1;
-  const clients = await Promise.all(
-    Array.from({ length: options.connections }, () => Promise.all(servers.map(open))),
-  );
+  const clients = await Promise.all(Array.from({ length: options.connections }, () => Promise.all(servers.map(open))));
   const ttl = String(options.ttlMs);
   let next = 0;
 
@@ -70,5 +68,5 @@ export async function connectRedis(spec: DriverSpec, options: ConnectOptions): P
       for (const connection of clients) for (const client of connection) client.close();
     },
   };
-  return driver as LockDriver;
+  return driver;
 }

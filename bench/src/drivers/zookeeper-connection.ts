@@ -117,9 +117,7 @@ export class ZooKeeperConnection {
       this.#received = Buffer.alloc(0);
       this.#outgoing = [];
       socket.on('connect', () =>
-        socket.write(
-          connectFrame({ timeoutMs: this.#timeoutMs, session: this.#session, password: this.#password }),
-        ),
+        socket.write(connectFrame({ timeoutMs: this.#timeoutMs, session: this.#session, password: this.#password })),
       );
       socket.on('data', (chunk) => {
         this.#received = this.#received.length === 0 ? chunk : Buffer.concat([this.#received, chunk]);

@@ -56,7 +56,7 @@ export async function connectZooKeeper(spec: DriverSpec, options: ConnectOptions
       await Promise.all(connections.map((connection) => connection.close()));
     },
   };
-  return driver as LockDriver;
+  return driver;
 }
 
 function nodeFor(name: string): string {

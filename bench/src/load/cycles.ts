@@ -10,7 +10,11 @@ export type PhaseListener = (phase: 'measuring' | 'measured') => void;
 /** After a failure a worker waits so long: a service that refuses at once would otherwise be measured refusing. */
 const PAUSE_AFTER_ERROR_MS = 10;
 
-export function runCycles(driver: LockDriver, workload: CyclesWorkload, onPhase: PhaseListener): Promise<WorkloadResult> {
+export function runCycles(
+  driver: LockDriver,
+  workload: CyclesWorkload,
+  onPhase: PhaseListener,
+): Promise<WorkloadResult> {
   return workload.ratePerSecond === undefined
     ? runClosedLoop(driver, workload, onPhase)
     : runOpenLoop(driver, workload, workload.ratePerSecond, onPhase);

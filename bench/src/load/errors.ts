@@ -5,7 +5,8 @@ export class ErrorCounts {
   add(error: unknown): void {
     const key = nameOf(error);
     const known = this.#counts.get(key);
-    if (known === undefined && this.#counts.size >= 50) this.#counts.set('others', (this.#counts.get('others') ?? 0) + 1);
+    if (known === undefined && this.#counts.size >= 50)
+      this.#counts.set('others', (this.#counts.get('others') ?? 0) + 1);
     else this.#counts.set(key, (known ?? 0) + 1);
   }
 

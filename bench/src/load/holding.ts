@@ -70,6 +70,11 @@ export class Holding {
   }
 
   #result(count: number, begun: number, acquire: Histogram, errors: ErrorCounts): WorkloadResult {
-    return { cycles: count, seconds: (performance.now() - begun) / 1000, acquire: acquire.toData(), errors: errors.toRecord() };
+    return {
+      cycles: count,
+      seconds: (performance.now() - begun) / 1000,
+      acquire: acquire.toData(),
+      errors: errors.toRecord(),
+    };
   }
 }

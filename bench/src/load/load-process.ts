@@ -9,11 +9,13 @@ import { runCycles } from './cycles.ts';
 import { GapWatch } from './gap-watch.ts';
 import { Holding } from './holding.ts';
 import type { LoadAnswer, LoadMessage, LoadRequest, RequestMessage } from './messages.ts';
+import { RawSessions } from './raw-sessions.ts';
 import type { Workload, WorkloadResult } from './workload.ts';
 
 let driver: LockDriver | undefined;
 let watch: GapWatch | undefined;
 let holding: Holding | undefined;
+let sessions: RawSessions | undefined;
 
 function send(message: LoadMessage): void {
   process.send?.(message);
@@ -37,14 +39,23 @@ async function serve(request: LoadRequest): Promise<LoadAnswer> {
       watch = undefined;
       return undefined;
     case 'close':
+      sessions?.close();
       await driver?.close();
       return undefined;
   }
 }
 
 async function run(workload: Workload): Promise<WorkloadResult | undefined> {
-  if (driver === undefined || holding === undefined) throw new Error('not connected');
   const onPhase = (phase: 'measuring' | 'measured'): void => send({ type: 'phase', phase });
+  if (workload.type === 'open-sessions') {
+    sessions ??= new RawSessions();
+    return sessions.open(workload);
+  }
+  if (workload.type === 'renew-sessions') {
+    if (sessions === undefined) throw new Error('no sessions are open');
+    return sessions.renew(workload, onPhase);
+  }
+  if (driver === undefined || holding === undefined) throw new Error('not connected');
   switch (workload.type) {
     case 'cycles':
       return runCycles(driver, workload, onPhase);
@@ -65,7 +76,8 @@ async function run(workload: Workload): Promise<WorkloadResult | undefined> {
 process.on('message', ({ id, request }: RequestMessage) => {
   serve(request).then(
     (answer) => send({ type: 'answer', id, answer }),
-    (error: unknown) => send({ type: 'failed', id, message: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+    (error: unknown) =>
+      send({ type: 'failed', id, message: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
   );
 });
 process.on('disconnect', () => process.exit(0));

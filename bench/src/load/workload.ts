@@ -32,6 +32,19 @@ export type Workload =
       readonly type: 'queue';
       readonly prefix: string;
       readonly count: number;
+    }
+  | {
+      /** lockd only: more sessions, over as few connections as the protocol allows. Nobody renews them: give them a long TTL. */
+      readonly type: 'open-sessions';
+      readonly endpoints: readonly string[];
+      readonly count: number;
+      readonly ttlMs: number;
+    }
+  | {
+      /** All sessions of `open-sessions`, renewed as fast as the answers come. */
+      readonly type: 'renew-sessions';
+      readonly warmUpMs: number;
+      readonly measureMs: number;
     };
 
 /** Acquire and release, each worker on names of its own. */

@@ -73,7 +73,8 @@ export class Histogram {
     const longest = clamp(value);
     this.#recordTimes(longest, 1);
     if (!(interval > 0)) return;
-    for (let missing = longest - interval; missing >= interval; missing -= interval) this.#recordTimes(clamp(missing), 1);
+    for (let missing = longest - interval; missing >= interval; missing -= interval)
+      this.#recordTimes(clamp(missing), 1);
   }
 
   add(other: HistogramData): void {

@@ -87,7 +87,11 @@ function fileSystemOf(directory: string): string {
 function readCommit(): string {
   try {
     const run = (...args: string[]): string =>
-      execFileSync('git', args, { encoding: 'utf8', cwd: import.meta.dirname, stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+      execFileSync('git', args, {
+        encoding: 'utf8',
+        cwd: import.meta.dirname,
+        stdio: ['ignore', 'pipe', 'ignore'],
+      }).trim();
     const changed = run('status', '--porcelain', '--untracked-files=no') !== '';
     return run('rev-parse', '--short=10', 'HEAD') + (changed ? '+changes' : '');
   } catch {
@@ -98,9 +102,10 @@ function readCommit(): string {
 /** First line a program prints for its version, or `undefined` when it cannot be run. Some print it on stderr. */
 export function programVersion(program: string, args: readonly string[]): string | undefined {
   try {
-    return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).split('\n')[0]?.trim();
+    return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+      .split('\n')[0]
+      ?.trim();
   } catch {
     return undefined;
   }
 }
-

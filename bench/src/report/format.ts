@@ -6,7 +6,10 @@ export function formatNumber(value: number | undefined, digits = 3): string {
   if (value === 0) return '0';
   const magnitude = Math.floor(Math.log10(Math.abs(value)));
   const decimals = Math.max(0, digits - 1 - magnitude);
-  return value.toLocaleString('en-US', { minimumFractionDigits: decimals > 6 ? 0 : decimals, maximumFractionDigits: Math.min(decimals, 6) });
+  return value.toLocaleString('en-US', {
+    minimumFractionDigits: decimals > 6 ? 0 : decimals,
+    maximumFractionDigits: Math.min(decimals, 6),
+  });
 }
 
 export function formatCount(value: number | undefined): string {

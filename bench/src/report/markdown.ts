@@ -10,7 +10,10 @@ export function tableToMarkdown(table: Table): string {
   const [head, ...body] = cells;
   const rule = `| ${widths.map((width, column) => (column === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)).join(' | ')} |`;
   const notes = (table.notes ?? []).map((note) => `\n${note}`).join('\n');
-  return [`### ${table.title}`, '', line(head ?? []), rule, ...body.map(line)].join('\n') + (notes === '' ? '' : `\n${notes}`);
+  return (
+    [`### ${table.title}`, '', line(head ?? []), rule, ...body.map(line)].join('\n') +
+    (notes === '' ? '' : `\n${notes}`)
+  );
 }
 
 function align(cell: string, width: number, column: number): string {

@@ -11,14 +11,21 @@ const RESULTS = join(import.meta.dirname, '..', '..', 'results');
  * Returns the names of the files. Throws a RangeError on a name that is not one plain word.
  */
 export function saveReport(report: Report, name: string, directory: string = RESULTS): readonly string[] {
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) throw new RangeError(`--save takes a plain name, not ${JSON.stringify(name)}`);
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name))
+    throw new RangeError(`--save takes a plain name, not ${JSON.stringify(name)}`);
   mkdirSync(directory, { recursive: true });
   const charts = report.charts.map((chart, index) => ({
     file: index === 0 ? `${name}.svg` : `${name}-${index + 1}.svg`,
     content: chartToSvg(chart),
   }));
   const files = [
-    { file: `${name}.md`, content: reportToMarkdown(report, charts.map(({ file }) => file)) },
+    {
+      file: `${name}.md`,
+      content: reportToMarkdown(
+        report,
+        charts.map(({ file }) => file),
+      ),
+    },
     { file: `${name}.json`, content: `${JSON.stringify(report, undefined, 2)}\n` },
     ...charts,
   ];

@@ -21,10 +21,15 @@ export interface Sample {
 export async function measure(system: RunningSystem, load: LoadGenerator, workload: Workload): Promise<Sample> {
   const servers = await system.processes();
   const account = new CpuAccount([...servers, { role: 'client', name: 'client', pid: load.pid }]);
+  // Workloads without a warm-up say no phases: then all of it is measured.
+  let ended = false;
+  account.begin();
   const result: WorkloadResult = await load.run(workload, (phase) => {
-    if (phase === 'measuring') account.begin();
-    else account.end();
+    ended = phase === 'measured';
+    if (ended) account.end();
+    else account.begin();
   });
+  if (!ended) account.end();
   return {
     cyclesPerSecond: result.cycles / result.seconds,
     cycles: result.cycles,
@@ -55,13 +60,17 @@ export function largestRss(sample: Sample, ...roles: readonly ProcessCost['role'
 }
 
 /** Median over the repeats in which the figure exists. */
-export function medianOf(samples: readonly Sample[], figure: (sample: Sample) => number | undefined): number | undefined {
+export function medianOf(
+  samples: readonly Sample[],
+  figure: (sample: Sample) => number | undefined,
+): number | undefined {
   const values = samples.map(figure).filter((value) => value !== undefined);
   return values.length === 0 ? undefined : median(values);
 }
 
 export function mergeErrors(samples: readonly Sample[]): Readonly<Record<string, number>> {
   const merged: Record<string, number> = {};
-  for (const { errors } of samples) for (const [key, count] of Object.entries(errors)) merged[key] = (merged[key] ?? 0) + count;
+  for (const { errors } of samples)
+    for (const [key, count] of Object.entries(errors)) merged[key] = (merged[key] ?? 0) + count;
   return merged;
 }

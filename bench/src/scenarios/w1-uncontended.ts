@@ -1,7 +1,7 @@
 import { LoadGenerator } from '../load/load-generator.ts';
 import { spreadPercent } from '../measure/statistics.ts';
-import { formatCount, formatMebibytes, formatMillis, formatNumber, formatRatio } from '../report/format.ts';
 import type { Chart } from '../report/chart.ts';
+import { formatCount, formatMebibytes, formatMillis, formatNumber, formatRatio } from '../report/format.ts';
 import type { Table } from '../report/report.ts';
 import type { RunningSystem } from '../systems/system.ts';
 import { CONNECTIONS, type Context, freshPrefix, SESSION_TTL_MS, type Timing } from './context.ts';
@@ -124,7 +124,16 @@ export function w1Tables(cells: readonly W1Cell[], options: W1Options): readonly
     },
     {
       title: 'W1: CPU seconds per 1,000 cycles, by process (= ms of CPU a cycle)',
-      columns: ['system', 'workers', 'leader', 'followers, each', 'all servers', 'client', 'RSS servers, largest MiB', 'RSS client MiB'],
+      columns: [
+        'system',
+        'workers',
+        'leader',
+        'followers, each',
+        'all servers',
+        'client',
+        'RSS servers, largest MiB',
+        'RSS client MiB',
+      ],
       rows: cells.map((cell) => {
         const followers = cell.samples[0]?.processes.filter((cost) => cost.role === 'follower').length ?? 0;
         const each = medianOf(cell.samples, (sample) => cpuPerThousand(sample, 'follower'));
@@ -144,7 +153,12 @@ export function w1Tables(cells: readonly W1Cell[], options: W1Options): readonly
   ];
 }
 
-export function ratioCell(system: string, reference: string, ours: number | undefined, theirs: number | undefined): string {
+export function ratioCell(
+  system: string,
+  reference: string,
+  ours: number | undefined,
+  theirs: number | undefined,
+): string {
   return system === reference || ours === undefined || theirs === undefined ? '' : formatRatio(ours / theirs);
 }
 

@@ -40,7 +40,12 @@ export async function runW3(
         usage: 'uncontended',
         ttlMs: SESSION_TTL_MS,
       });
-      await load.run({ type: 'watch-gaps', prefix: freshPrefix('w3'), workers: options.workers, patienceMs: PATIENCE_MS });
+      await load.run({
+        type: 'watch-gaps',
+        prefix: freshPrefix('w3'),
+        workers: options.workers,
+        patienceMs: PATIENCE_MS,
+      });
       for (let kill = 1; kill <= options.kills; kill++) {
         const leader = await findLeader(system);
         await pause(1000);
@@ -79,7 +84,11 @@ export async function findLeader(system: RunningSystem): Promise<ServerProcess> 
  * Does something bad and waits until grants flow again: at least `settleMs` after it, with a grant within the last
  * 50 ms. Rejects when that takes longer than a minute.
  */
-export async function gapOf(load: LoadGenerator, fault: () => void | Promise<void>, settleMs = 2500): Promise<GapReport> {
+export async function gapOf(
+  load: LoadGenerator,
+  fault: () => void | Promise<void>,
+  settleMs = 2500,
+): Promise<GapReport> {
   await load.mark();
   const begun = performance.now();
   await fault();

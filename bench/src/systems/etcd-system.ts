@@ -13,7 +13,9 @@ export const etcdSystem: LockSystem = {
   description:
     '3 nodes, every write synced on a majority; create-if-absent and delete over gRPC to the leader (contended: the server’s Lock call)',
   unavailable: () =>
-    programVersion('etcd', ['--version']) === undefined ? 'etcd is not installed (Debian: apt-get install etcd-server)' : undefined,
+    programVersion('etcd', ['--version']) === undefined
+      ? 'etcd is not installed (Debian: apt-get install etcd-server)'
+      : undefined,
   async start(scratch) {
     const directory = scratch.make('etcd');
     const firstPort = await findFreePorts(NODES.length * 2);
@@ -83,11 +85,13 @@ export const etcdSystem: LockSystem = {
       driver: { type: 'etcd', endpoints: order.map(clientUrl) },
       async processes() {
         const now = await findLeader();
-        return children.map((child, index): ServerProcess => ({
-          name: NODES[index] as string,
-          role: index === now ? 'leader' : 'follower',
-          pid: child.pid,
-        }));
+        return children.map(
+          (child, index): ServerProcess => ({
+            name: NODES[index] as string,
+            role: index === now ? 'leader' : 'follower',
+            pid: child.pid,
+          }),
+        );
       },
       async restart(name) {
         const index = NODES.indexOf(name as (typeof NODES)[number]);

@@ -25,8 +25,8 @@ export interface LockdOptions {
   readonly nodeOptions?: string;
   /** More arguments for `lockd cluster`. */
   readonly clusterArguments?: readonly string[];
-  /** Data of an earlier cluster to start from. Default a fresh directory. */
-  readonly dataDirectory?: string;
+  /** An earlier cluster, stopped: start from its data, on its ports. */
+  readonly again?: RunningLockd;
 }
 
 /** One node as `lockd status` shows it. */
@@ -49,6 +49,12 @@ export interface LockdStatus {
 
 export interface RunningLockd extends RunningSystem {
   readonly dataDirectory: string;
+  /** First of the consecutive ports: clients', then peers'. */
+  readonly firstPort: number;
+  /** From the start of `lockd cluster` until it said that a leader serves. */
+  readonly startMs: number;
+  /** Where `readNodeMemory` finds what it asked for. */
+  readonly probeDirectory: string;
   readonly endpoints: readonly string[];
   /** `lockd status -o json`: all members, within 3 s. */
   status(): Promise<LockdStatus>;
@@ -67,8 +73,9 @@ interface ReadyLine {
 /** A cluster of real processes by `lockd cluster`, with fsync as shipped, on free ports. */
 export async function startLockd(scratch: Scratch, options: LockdOptions): Promise<RunningLockd> {
   const directory = scratch.make('lockd');
-  const dataDirectory = options.dataDirectory ?? join(directory, 'data');
-  const clientPort = await findFreePorts(options.nodes * 2);
+  const dataDirectory = options.again?.dataDirectory ?? join(directory, 'data');
+  const firstPort = options.again?.firstPort ?? (await findFreePorts(options.nodes * 2));
+  const begun = performance.now();
   const nodeOptions = [
     options.nodeOptions,
     options.probe === true || options.garbageMbPerSecond !== undefined ? nodeOptionsForProbe() : undefined,
@@ -83,9 +90,9 @@ export async function startLockd(scratch: Scratch, options: LockdOptions): Promi
       '--data-dir',
       dataDirectory,
       '--client-port',
-      String(clientPort),
+      String(firstPort),
       '--peer-port',
-      String(clientPort + options.nodes),
+      String(firstPort + options.nodes),
       '-o',
       'json',
       ...(options.restart === true ? ['--restart'] : []),
@@ -111,13 +118,22 @@ export async function startLockd(scratch: Scratch, options: LockdOptions): Promi
     version: 'this checkout',
     driver: { type: 'lockd', endpoints },
     dataDirectory,
+    firstPort,
+    startMs: performance.now() - begun,
+    probeDirectory: directory,
     endpoints,
     status,
     async processes() {
       const { leader, nodes } = await status();
       return nodes
         .filter((node) => node.reachable)
-        .map((node): ServerProcess => ({ name: node.name, role: node.name === leader ? 'leader' : 'follower', pid: node.pid }));
+        .map(
+          (node): ServerProcess => ({
+            name: node.name,
+            role: node.name === leader ? 'leader' : 'follower',
+            pid: node.pid,
+          }),
+        );
     },
     async leader(deadlineMs = 20_000) {
       let found: LockdNodeStatus | undefined;
@@ -143,7 +159,10 @@ export async function startLockd(scratch: Scratch, options: LockdOptions): Promi
           if (leader === undefined) return false;
           target ??= leader.commitIndex;
           const wanted = target;
-          return last.nodes.length === options.nodes && last.nodes.every((node) => node.reachable && node.appliedIndex >= wanted);
+          return (
+            last.nodes.length === options.nodes &&
+            last.nodes.every((node) => node.reachable && node.appliedIndex >= wanted)
+          );
         },
         deadlineMs,
         100,

@@ -11,9 +11,9 @@ export interface NodeMemory {
   readonly arrayBuffers: number;
 }
 
-/** NODE_OPTIONS that load the probe (see node-probe.ts) into a server. */
+/** NODE_OPTIONS that load the probe (see node-probe-process.ts) into a server. */
 export function nodeOptionsForProbe(): string {
-  return `--import=${pathToFileURL(join(import.meta.dirname, 'node-probe.js')).href}`;
+  return `--import=${pathToFileURL(join(import.meta.dirname, 'node-probe-process.js')).href}`;
 }
 
 /** Collects garbage in a node started with the probe and reads its memory. A pause of the node: not while it is measured. */

@@ -29,7 +29,12 @@ export const redlockSystem: LockSystem = {
   start: (scratch) => startRedis(scratch, 'Redlock', 'redlock', 3),
 };
 
-async function startRedis(scratch: Scratch, name: string, type: 'redis' | 'redlock', servers: number): Promise<RunningSystem> {
+async function startRedis(
+  scratch: Scratch,
+  name: string,
+  type: 'redis' | 'redlock',
+  servers: number,
+): Promise<RunningSystem> {
   const directory = scratch.make(type);
   const firstPort = await findFreePorts(servers);
   const indices = Array.from({ length: servers }, (_, index) => index);
@@ -68,7 +73,9 @@ async function startRedis(scratch: Scratch, name: string, type: 'redis' | 'redlo
     );
   } catch (error) {
     await stop();
-    throw new Error(`Redis did not start; the end of a log:\n${tailOf(join(directory, 'r1', 'redis.log'))}`, { cause: error });
+    throw new Error(`Redis did not start; the end of a log:\n${tailOf(join(directory, 'r1', 'redis.log'))}`, {
+      cause: error,
+    });
   }
   const version = /v=(\S+)/.exec(programVersion('redis-server', ['--version']) ?? '')?.[1] ?? 'unknown version';
   return {

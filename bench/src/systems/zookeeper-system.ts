@@ -24,7 +24,9 @@ export const zookeeperSystem: LockSystem = {
     const directory = scratch.make('zookeeper');
     const firstPort = await findFreePorts(SERVERS.length * 3);
     const clientPort = (index: number): number => firstPort + index * 3;
-    const members = SERVERS.map((id, index) => `server.${id}=127.0.0.1:${clientPort(index) + 1}:${clientPort(index) + 2}`);
+    const members = SERVERS.map(
+      (id, index) => `server.${id}=127.0.0.1:${clientPort(index) + 1}:${clientPort(index) + 2}`,
+    );
     const launch = (index: number): Child => {
       const home = join(directory, `z${SERVERS[index]}`);
       mkdirSync(home, { recursive: true });
@@ -91,11 +93,13 @@ export const zookeeperSystem: LockSystem = {
       driver: { type: 'zookeeper', endpoints: order.map((index) => `127.0.0.1:${clientPort(index)}`) },
       async processes() {
         const now = await modes();
-        return children.map((child, index): ServerProcess => ({
-          name: `z${SERVERS[index]}`,
-          role: now[index] === 'leader' ? 'leader' : 'follower',
-          pid: child.pid,
-        }));
+        return children.map(
+          (child, index): ServerProcess => ({
+            name: `z${SERVERS[index]}`,
+            role: now[index] === 'leader' ? 'leader' : 'follower',
+            pid: child.pid,
+          }),
+        );
       },
       async restart(name) {
         const index = indexOf(name);

@@ -34,7 +34,8 @@ if (garbageMb > 0 && isNode) {
   const generations: object[][] = [];
   setInterval(() => {
     const objects: object[] = [];
-    for (let count = 0; count < perInterval; count++) objects.push({ count, text: `garbage ${count}`, next: objects[count - 1] });
+    for (let count = 0; count < perInterval; count++)
+      objects.push({ count, text: `garbage ${count}`, next: objects[count - 1] });
     generations.push(objects);
     if (generations.length > LIFETIME_MS / INTERVAL_MS) generations.shift();
   }, INTERVAL_MS).unref();
