@@ -13,6 +13,8 @@ export const EXIT = {
   listen: 71,
   /** The data directory is used by another process, is of a newer version, or cannot be written. */
   dataDirectory: 73,
+  /** The storage failed while the node ran: a full or broken device. Starting it again recovers from what is there. */
+  storage: 74,
   /** `run`: the lock was lost while the command ran; the command was killed. */
   lockLost: 75,
   /** `run`: the command cannot be executed, or is not found. */
@@ -29,6 +31,7 @@ Exit codes:
    70  a bug in lockd: please report it with the log
    71  a port is in use
    73  the data directory is in use by another process, or cannot be used
+   74  the storage failed while the node ran; start it again to recover
    75  run: the lock was lost while the command ran; the command was killed
   126  run: the command cannot be executed (127: it is not found)
   "run" otherwise ends with the command's own status, 128 + N where signal N ended it.`;

@@ -1,1 +1,157 @@
-export {};
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, Option } from 'commander';
+import { realClock } from '../clock.ts';
+import { DEFAULTS } from '../config.ts';
+import { cluster } from './cluster.ts';
+import { CommandFailure, EXIT, EXIT_CODES_HELP } from './exit-codes.ts';
+import { Settings } from './settings.ts';
+import { start } from './start.ts';
+import { clusterStatus, describeStatus, statusExitCode } from './status.ts';
+
+const DEFAULT_ENDPOINTS = [0, 1, 2].map((offset) => `ws://127.0.0.1:${DEFAULTS.clientPort + offset}`);
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+async function main(argv: readonly string[]): Promise<number> {
+  let exitCode: number = EXIT.ok;
+  const program = new Command('lockd');
+  const finish = (run: (settings: Settings) => number | Promise<number>) =>
+    async function (this: Command): Promise<void> {
+      exitCode = await run(new Settings(flagsOf(this), process.env));
+    };
+  program
+    .description('A distributed lock service with no external store.')
+    .version(version)
+    .exitOverride()
+    .enablePositionalOptions()
+    .showHelpAfterError('(lockd --help, or lockd COMMAND --help, shows what there is)')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  lockd cluster                                       three nodes on this machine, to try it
+  lockd status                                        who leads, who is there
+  lockd run nightly -- ./report.sh                    run a command while holding a lock
+${EXIT_CODES_HELP}
+
+Every flag of start, cluster and status also comes from a variable (--data-dir: LOCKD_DATA_DIR) or from the
+JSON file of --config ({"data-dir": "…"}); the flag wins, then the variable.`,
+    );
+
+  program
+    .command('start')
+    .description('run one node in the foreground')
+    .option('--name <NAME>', 'name of this node, unique in the cluster')
+    .option('--data-dir <DIR>', 'where this node, and no other, keeps its log')
+    .option('--listen-client <HOST:PORT>', 'listen for clients (WebSocket, /livez, /readyz, /metrics)')
+    .option('--listen-peer <HOST:PORT>', 'listen for the other nodes')
+    .option('--initial-cluster <LIST>', 'the founding members: n1=HOST:PORT,n2=HOST:PORT,…; the same on every node')
+    .option('--advertise-client <URL>', 'where clients reach this node, if not where it listens')
+    .option('--advertise-peer <HOST:PORT>', 'where peers reach this node, if not where it listens')
+    .option(
+      '--election-timeout <MS>',
+      `T: without a leader for T to 2T a node campaigns (${DEFAULTS.electionTimeoutMs})`,
+    )
+    .option('--heartbeat <MS>', `at most a fifth of it (${DEFAULTS.heartbeatMs})`)
+    .option('--client-token <TOKEN>', 'what clients have to show; better as LOCKD_CLIENT_TOKEN')
+    .option(
+      '--insecure-listen',
+      'let anybody who reaches the client port take locks (needed beyond loopback without a token)',
+    )
+    .option('--insecure-peer-listen', 'let anybody who reaches the peer port be a node (needed beyond loopback)')
+    .addOption(outputOption())
+    .option('--log-level <LEVEL>', 'debug, info, warn or error (info)')
+    .option('--log-format <FORMAT>', 'human or json (human on a terminal)')
+    .option('--config <FILE>', 'JSON object with any of these')
+    .addHelpText(
+      'after',
+      `
+Example, one of three:
+  lockd start --name n1 --data-dir ./data/n1 --listen-client 127.0.0.1:7101 --listen-peer 127.0.0.1:7201 \\
+    --initial-cluster n1=127.0.0.1:7201,n2=127.0.0.1:7202,n3=127.0.0.1:7203
+
+SIGTERM hands leadership over, finishes what is in flight, closes the log and exits with 0.
+${EXIT_CODES_HELP}`,
+    )
+    .action(finish(start));
+
+  program
+    .command('cluster')
+    .description('run several nodes on this machine, each a process of its own')
+    .option('--nodes <N>', 'how many (3)')
+    .option('--data-dir <DIR>', `their data, in a folder for each; kept for the next start (${DEFAULTS.dataDir})`)
+    .option('--client-port <PORT>', `first of N consecutive ports for clients (${DEFAULTS.clientPort})`)
+    .option('--peer-port <PORT>', `first of N consecutive ports for nodes (${DEFAULTS.peerPort})`)
+    .option('--restart', 'start a node that died again')
+    .option('--election-timeout <MS>', 'see lockd start')
+    .option('--heartbeat <MS>', 'see lockd start')
+    .option('--client-token <TOKEN>', 'see lockd start')
+    .addOption(outputOption())
+    .option('--log-level <LEVEL>', 'of the nodes (warn)')
+    .option('--log-format <FORMAT>', 'human or json')
+    .option('--config <FILE>', 'JSON object with any of these')
+    .action(finish(cluster));
+
+  program
+    .command('status')
+    .description('all members: who leads, how far each is, who cannot be reached')
+    .option('--endpoints <LIST>', `client addresses (${DEFAULT_ENDPOINTS.join(',')})`)
+    .option('--credentials <TOKEN>', 'where the cluster asks for it; better as LOCKD_CREDENTIALS')
+    .addOption(outputOption())
+    .option('--config <FILE>', 'JSON object with any of these')
+    .action(
+      finish(async (settings) => {
+        const status = await clusterStatus(
+          settings.list('endpoints') ?? DEFAULT_ENDPOINTS,
+          settings.text('credentials'),
+          realClock,
+        );
+        process.stdout.write(
+          settings.text('output') === 'json' ? `${JSON.stringify(status)}\n` : describeStatus(status),
+        );
+        return statusExitCode(status);
+      }),
+    );
+
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof CommandFailure) {
+      process.stderr.write(`lockd: ${error.message}\n`);
+      return error.exitCode;
+    }
+    throw error;
+  }
+}
+
+function outputOption(): Option {
+  return new Option('-o, --output <FORMAT>', 'json: lines for programs').choices(['text', 'json']);
+}
+
+/** By the names on the command line: `data-dir`, not `dataDir`. */
+function flagsOf(command: Command): Record<string, unknown> {
+  const values = command.opts<Record<string, unknown>>();
+  return Object.fromEntries(
+    command.options
+      .map((option) => [option.long?.slice(2) ?? '', values[option.attributeName()]])
+      .filter(([, value]) => value !== undefined),
+  );
+}
+
+main(process.argv.slice(2)).then(
+  (exitCode) => {
+    process.exitCode = exitCode;
+    // A socket that lingers must not keep a finished command waiting.
+    process.exit();
+  },
+  (error: unknown) => {
+    process.stderr.write(
+      `lockd: a bug, please report it: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
+    process.exit(EXIT.internal);
+  },
+);

@@ -1,5 +1,5 @@
 import { type NodeStatus, SUBPROTOCOL_JSON, type Welcome } from '@lockd/client/protocol';
-import { WebSocket } from 'ws';
+import { type RawData, WebSocket } from 'ws';
 import type { Clock } from '../clock.ts';
 
 export type NodeAnswer =
@@ -41,7 +41,7 @@ export function askNode(
       socket.send(JSON.stringify([['status', 1]]));
     });
     socket.on('message', (data, isBinary) => {
-      for (const message of isBinary ? [] : parseFrame(String(data as Buffer))) {
+      for (const message of isBinary ? [] : parseFrame(textOf(data))) {
         if (message[0] === 'welcome') welcome = message[1] as Welcome;
         else if (message[0] === 'result' && welcome !== undefined)
           finish({ isReachable: true, welcome, status: message[2] as NodeStatus });
@@ -50,6 +50,10 @@ export function askNode(
       }
     });
   });
+}
+
+function textOf(data: RawData): string {
+  return Array.isArray(data) ? Buffer.concat(data).toString() : Buffer.from(data as Buffer).toString();
 }
 
 function parseFrame(text: string): readonly (readonly unknown[])[] {

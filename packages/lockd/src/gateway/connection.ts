@@ -1,6 +1,6 @@
 import type { Codec, ErrorCode, ErrorDetail, Outcome, RawMessage, ServerMessage } from '@lockd/client/protocol';
 import { ProtocolError } from '@lockd/client/protocol';
-import { WebSocket } from 'ws';
+import type { WebSocket } from 'ws';
 import { GATEWAY_LIMITS } from './limits.ts';
 import type { LocalSession } from './local-session.ts';
 
@@ -17,7 +17,7 @@ export interface ConnectionEvents {
 export class Connection {
   state: 'hello' | 'open' | 'closed' = 'hello';
   /** By id: attached here, or on the way to be. */
-  readonly sessions = new Map<number, LocalSession>();
+  readonly sessions: Map<number, LocalSession> = new Map();
   /** Opens, attaches and reads without an answer. */
   requestCount = 0;
   /** The client has said that it is going. */

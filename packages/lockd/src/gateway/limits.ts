@@ -4,7 +4,7 @@ export const GATEWAY_LIMITS = {
   helloTimeoutMs: 10_000,
   maxConnections: 20_000,
   /** Answers handed to a connection's socket and not yet taken by the kernel: beyond it the connection is cut. */
-  maxBufferedBytes: 16 * 1024 * 1024,
+  maxBufferedBytes: 16_777_216,
   /** Messages in one outgoing frame. */
   maxMessagesPerFrame: 8192,
   /** Operations of one session without an answer; the next one is refused. */
@@ -13,9 +13,9 @@ export const GATEWAY_LIMITS = {
   maxRequestsPerConnection: 1024,
   /** New acquires are refused while so much is proposed and not committed, or waits to be proposed. */
   maxUncommittedEntries: 30_000,
-  overloadedBytes: 8 * 1024 * 1024,
+  overloadedBytes: 8_388_608,
   /** Commands that wait for a leader or for room; beyond it sessions are told to attach again. */
-  maxWaitingBytes: 64 * 1024 * 1024,
+  maxWaitingBytes: 67_108_864,
   /** Renewals and reads that wait for a round or a leader, on this node. */
   maxWaitingReads: 100_000,
 } as const;

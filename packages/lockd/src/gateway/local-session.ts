@@ -25,11 +25,20 @@ export class LocalSession implements CommandOwner {
   /** The newest renewal without an acknowledgement. */
   renewStamp: number | undefined;
 
-  constructor(session: number, epoch: number, connection: Connection, attachId: number) {
+  readonly #onGivenUp: (session: LocalSession) => void;
+
+  constructor(
+    session: number,
+    epoch: number,
+    connection: Connection,
+    attachId: number,
+    onGivenUp: (session: LocalSession) => void,
+  ) {
     this.session = session;
     this.epoch = epoch;
     this.connection = connection;
     this.attachId = attachId;
+    this.#onGivenUp = onGivenUp;
   }
 
   get hasUnanswered(): boolean {
@@ -37,8 +46,11 @@ export class LocalSession implements CommandOwner {
   }
 
   notProposed(tag: number, reason: 'no-leader' | 'invalid'): void {
-    if (tag === ATTACH_TAG) this.#refuse(0, this.attachId, reason);
-    else {
+    if (tag === ATTACH_TAG) {
+      this.#onGivenUp(this);
+      // An attach that came with the hello has no id of its own.
+      this.#refuse(this.attachId === 0 ? this.session : 0, this.attachId, reason);
+    } else {
       if (tag > this.answeredSeq) this.answeredSeq = tag;
       this.#refuse(this.session, tag, reason);
     }

@@ -1,13 +1,13 @@
 /** Bounds of a link between two nodes (docs/limits.md). */
 export const PEER_LIMITS = {
   /** One WebSocket message. Larger than any single entry, snapshot chunk or append message. */
-  maxFrameBytes: 16 * 1024 * 1024,
+  maxFrameBytes: 16_777_216,
   /** Bulk (entries, snapshots, forwarded commands) handed to a socket and not yet taken by the kernel. */
-  bulkWindowBytes: 1024 * 1024,
+  bulkWindowBytes: 1_048_576,
   /** Bulk waiting for that window; what comes on top is dropped and the peer reported unreachable. */
-  maxQueuedBulkBytes: 16 * 1024 * 1024,
+  maxQueuedBulkBytes: 16_777_216,
   /** Votes, heartbeats and answers handed to a socket and not yet taken; beyond it the link is cut. */
-  maxBufferedBytes: 32 * 1024 * 1024,
+  maxBufferedBytes: 33_554_432,
   handshakeTimeoutMs: 2000,
   /** An immediate re-dial that takes longer counts as failed: evidence that the peer is gone. */
   evidenceTimeoutMs: 250,
@@ -19,6 +19,6 @@ export const PEER_LIMITS = {
   pingAfterMs: 1000,
   silentAfterMs: 5000,
   /** Entries in one run, and items in one frame, as a guard against nonsense. */
-  maxEntriesPerRun: 1 << 20,
-  maxItemsPerFrame: 1 << 16,
+  maxEntriesPerRun: 1_048_576,
+  maxItemsPerFrame: 65_536,
 } as const;

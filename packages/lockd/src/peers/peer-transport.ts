@@ -23,8 +23,6 @@ export interface PeerTransportOptions {
   /** The other members and where they listen for peers (`host:port`). */
   readonly peers: ReadonlyMap<NodeId, string>;
   readonly bootstrapHash: string | undefined;
-  /** Where clients reach this node; told to every peer. */
-  readonly clientAddress: string | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -43,6 +41,8 @@ export interface TransportDependencies {
   readonly handler: TransportHandler;
   /** Undefined: the data directory does not tell, so no link is made. */
   readonly identity: () => PeerIdentity | undefined;
+  /** Where clients reach this node; told to every peer. */
+  readonly clientAddress: string | undefined;
   readonly app: AppHandler;
 }
 
@@ -295,7 +295,7 @@ export class PeerTransport implements Transport {
       name: this.#options.name,
       identity,
       bootstrapHash: this.#options.bootstrapHash,
-      client: this.#options.clientAddress,
+      client: this.#dependencies?.clientAddress,
       probe: peer !== undefined && !this.#dials(peer),
     };
   }

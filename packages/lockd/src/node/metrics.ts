@@ -1,0 +1,57 @@
+import type { OpenDriver } from '@lockd/raft/node';
+import type { Gateway } from '../gateway/gateway.ts';
+import { type Metric, renderMetrics } from '../gateway/http.ts';
+import type { Parts } from './lock-node.ts';
+
+/** The page at /metrics. Counters count since the process started. */
+export function nodeMetrics(driver: OpenDriver, gateway: Gateway, { table, leases, sink }: Parts): string {
+  const status = driver.status();
+  const { sessions, names, held, waiting, completions } = table.counters();
+  const gauge = (name: string, help: string, value: number): Metric => ({
+    name: `lockd_${name}`,
+    type: 'gauge',
+    help,
+    value,
+  });
+  const counter = (name: string, help: string, value: number): Metric => ({
+    name: `lockd_${name}_total`,
+    type: 'counter',
+    help,
+    value,
+  });
+  return renderMetrics([
+    gauge('raft_is_leader', '1 while this node leads.', status.role === 'leader' ? 1 : 0),
+    gauge('raft_is_serving', '1 while this node takes part.', driver.condition() === 'serving' ? 1 : 0),
+    gauge('raft_term', 'Current term.', status.term),
+    gauge('raft_commit_index', 'Last committed entry this node knows of.', status.commitIndex),
+    gauge('raft_applied_index', 'Last entry applied to the lock table.', status.appliedIndex),
+    gauge('raft_last_index', 'Last entry of the log.', status.lastIndex),
+    gauge('raft_stable_index', 'Last entry that is durable on this node.', status.stableIndex),
+    gauge('sessions', 'Live sessions.', sessions),
+    gauge('names', 'Names on which something stands.', names),
+    gauge('held', 'Grants that stand.', held),
+    gauge('waiting', 'Requests that wait.', waiting),
+    gauge('completions', 'Completion records of once.', completions),
+    gauge('connections', 'Client connections of this node.', gateway.counters.connections),
+    counter('grants', 'Grants told by the lock table, repeated answers included.', sink.grants),
+    counter('frames_received', 'Frames received from clients.', gateway.counters.framesReceived),
+    counter('frames_sent', 'Frames sent to clients.', gateway.counters.framesSent),
+    counter('requests', 'Messages received from clients.', gateway.counters.requests),
+    counter('refused_overloaded', 'Acquires refused because of load.', gateway.counters.refusedOverloaded),
+    counter('reattaches', 'Sessions told to attach again.', gateway.counters.reattachesPushed),
+    counter('commands_proposed', 'Commands this node proposed as leader.', gateway.route.proposedCount),
+    counter('commands_forwarded', 'Commands this node forwarded to the leader.', gateway.route.forwardedCount),
+    counter('renewals_acknowledged', 'Renewals acknowledged as leader.', leases.counters.acknowledgedRenewals),
+    counter(
+      'renewals_held_back',
+      'Renewals that waited for the fate of a proposed end.',
+      leases.counters.heldBackRenewals,
+    ),
+    counter('ends_proposed', 'Ends proposed by this leader.', leases.counters.proposedEnds),
+    counter(
+      'lease_extension_milliseconds',
+      'Put off because this leader could not listen.',
+      leases.counters.extendedMs,
+    ),
+  ]);
+}

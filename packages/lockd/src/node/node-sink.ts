@@ -1,0 +1,85 @@
+import type { EndReason, ErrorCode, ErrorDetail, GrantDetail } from '@lockd/client/protocol';
+import type { Gateway } from '../gateway/gateway.ts';
+import type { LeaseManager } from '../leases/lease-manager.ts';
+import type { DeadlineKind, TableSink } from '../lock-table/sink.ts';
+
+/** Passes on what the table tells: to the gateway what clients hear, to the lease manager what has a deadline. */
+export class NodeSink implements TableSink {
+  /** Undefined while the node recovers: nobody is connected then. */
+  gateway: Gateway | undefined;
+  /** Time of the turn, for deadlines that begin in it. */
+  nowMs = 0;
+  /** Of all commands applied by this process; for metrics. */
+  grants = 0;
+  readonly #leases: LeaseManager;
+
+  constructor(leases: LeaseManager) {
+    this.#leases = leases;
+  }
+
+  sessionOpened(session: number, nonce: string, ttlMs: number): void {
+    this.#leases.sessionOpened(session, ttlMs, this.nowMs);
+    this.gateway?.sessionOpened(session, nonce, ttlMs);
+  }
+
+  openRefused(nonce: string, code: ErrorCode, message: string): void {
+    this.gateway?.openRefused(nonce, code, message);
+  }
+
+  sessionAttached(session: number, epoch: number, ttlMs: number): void {
+    this.#leases.sessionAttached(session, ttlMs, this.nowMs);
+    this.gateway?.sessionAttached(session, epoch, ttlMs);
+  }
+
+  attachRefused(session: number, epoch: number, code: ErrorCode, message: string): void {
+    this.gateway?.attachRefused(session, epoch, code, message);
+  }
+
+  sessionDetached(session: number): void {
+    this.gateway?.sessionDetached(session);
+  }
+
+  sessionEnded(session: number, reason: string): void {
+    this.#leases.sessionEnded(session);
+    this.gateway?.sessionEnded(session, reason);
+  }
+
+  answered(session: number, seq: number, value: unknown): void {
+    this.gateway?.answered(session, seq, value);
+  }
+
+  refused(session: number, seq: number, code: ErrorCode, message: string, detail: ErrorDetail | null): void {
+    this.gateway?.refused(session, seq, code, message, detail);
+  }
+
+  granted(session: number, handle: number, token: number, detail: GrantDetail | null): void {
+    this.grants++;
+    this.gateway?.granted(session, handle, token, detail);
+  }
+
+  waiting(session: number, handle: number, position: number): void {
+    this.gateway?.waiting(session, handle, position);
+  }
+
+  ended(session: number, handle: number, reason: EndReason): void {
+    this.gateway?.ended(session, handle, reason);
+  }
+
+  deadlineStarted(
+    kind: DeadlineKind,
+    session: number,
+    handle: number,
+    key: string,
+    lengthMs: number,
+    generation: number,
+  ): void {
+    this.#leases.deadlineStarted(kind, session, handle, key, lengthMs, generation, this.nowMs);
+  }
+
+  deadlineEnded(): void {
+    this.#leases.deadlineEnded();
+  }
+
+  /** The lease manager sees it in the table when the node asks for its next deadline. */
+  workLeft(): void {}
+}
