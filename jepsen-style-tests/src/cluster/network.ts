@@ -43,7 +43,11 @@ export class Network {
   }
 
   /** Listens for `dialer`, which reaches `target` there. Resolves to the port. */
-  async listen(dialer: string, target: string, address: { readonly host: string; readonly port: number }): Promise<number> {
+  async listen(
+    dialer: string,
+    target: string,
+    address: { readonly host: string; readonly port: number },
+  ): Promise<number> {
     const server = createServer({ pauseOnConnect: true }, (near) => {
       const up = this.state(dialer, target);
       const down = this.state(target, dialer);
@@ -108,24 +112,33 @@ export class Network {
     return this.#each(gone, other, (connection) => connection.leaveHalfOpen(gone));
   }
 
-  /** Everything open again. `reset` also cuts connections that were held back, instead of passing on late what they hold. */
-  heal(options: { readonly reset?: boolean } = {}): void {
-    for (const [link, state] of this.#states) {
-      if (state.mode !== 'silence' || options.reset !== true) continue;
-      const [from, to] = link.split('>') as [string, string];
-      this.cut(from, to);
+  /**
+   * Open again: these links, or all. `reset` also cuts connections that were held back, instead of passing on late what
+   * they hold. Half-open connections between the same ends are over.
+   */
+  heal(
+    options: { readonly reset?: boolean; readonly links?: readonly (readonly [from: string, to: string])[] } = {},
+  ): void {
+    const links = options.links ?? [...this.#states.keys()].map((link) => link.split('>') as [string, string]);
+    for (const [from, to] of links) {
+      if (options.reset === true && this.state(from, to).mode === 'silence') this.cut(from, to);
+      if (this.#states.has(`${from}>${to}`)) this.set(from, to, OPEN);
+      this.#states.delete(`${from}>${to}`);
     }
-    for (const connection of this.#connections) if (connection.isHalfOpen) connection.reset();
-    for (const link of [...this.#states.keys()]) {
-      const [from, to] = link.split('>') as [string, string];
-      this.set(from, to, OPEN);
+    for (const connection of this.#connections) {
+      if (
+        connection.isHalfOpen &&
+        (options.links === undefined || options.links.some(([a, b]) => connection.uses(a, b)))
+      )
+        connection.reset();
     }
-    this.#states.clear();
   }
 
   async close(): Promise<void> {
     for (const connection of this.#connections) connection.reset();
-    await Promise.all([...this.#servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve()))));
+    await Promise.all(
+      [...this.#servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
+    );
     this.#servers.clear();
   }
 
@@ -181,7 +194,13 @@ class ProxiedConnection {
   #down: Direction | undefined;
   #isOver = false;
 
-  constructor(network: Network, dialer: string, target: string, near: Socket, address: { readonly host: string; readonly port: number }) {
+  constructor(
+    network: Network,
+    dialer: string,
+    target: string,
+    near: Socket,
+    address: { readonly host: string; readonly port: number },
+  ) {
     this.#network = network;
     this.#dialer = dialer;
     this.#target = target;

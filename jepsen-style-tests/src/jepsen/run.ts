@@ -1,0 +1,410 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { connect } from '@lockd/client';
+import type { Verdict } from '../checker/verdict.ts';
+import { every, monotonicNs, sleep, waitFor, wallMs, within } from '../clock.ts';
+import { registerChild } from '../cluster/child-registry.ts';
+import { Cluster, type ClusterEvent } from '../cluster/cluster.ts';
+import { readJsonLines } from '../cluster/json-lines.ts';
+import { Network } from '../cluster/network.ts';
+import { mountSmallVolume } from '../nemesis/disk-faults.ts';
+import type { Fault, FaultContext, FaultRecord } from '../nemesis/fault.ts';
+import { chooseFaults, runNemesis } from '../nemesis/nemesis.ts';
+import { Random } from '../random.ts';
+import type { WorkerSpec, WorkloadName } from '../workload/messages.ts';
+import { StoreClient } from '../workload/store-client.ts';
+import { ClientProcess } from './client-process.ts';
+import { Collector } from './collector.ts';
+import type { JepsenOptions } from './options.ts';
+import { judgeRun } from './run-checks.ts';
+import { isEnough } from './thresholds.ts';
+
+/** Time without faults at the end, in which everybody must be served. */
+const CALM_MS = 3000;
+const SMALL_VOLUME_MB = 160;
+
+export interface RunResult {
+  readonly options: JepsenOptions;
+  readonly command: string;
+  readonly directory: string;
+  readonly verdicts: readonly Verdict[];
+  /** Empty: enough happened to judge. */
+  readonly missing: readonly string[];
+  /** Faults that cannot be made here, each with the reason. */
+  readonly skipped: readonly { readonly kind: string; readonly why: string }[];
+  readonly collector: Collector;
+  readonly faults: readonly FaultRecord[];
+  readonly events: readonly ClusterEvent[];
+  readonly startNs: number;
+  readonly endNs: number;
+  readonly exitCode: 0 | 1 | 2;
+}
+
+/** One whole run. `print` gets lines for people. Everything it starts has ended when it settles. */
+export async function runJepsen(options: JepsenOptions, print: (line: string) => void): Promise<RunResult> {
+  const command = commandOf(options);
+  const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
+  const directory = resolve(
+    options.out ??
+      join('jepsen-out', `${new Date(wallMs()).toISOString().replaceAll(/[:.]/g, '-')}-seed-${options.seed}`),
+  );
+  mkdirSync(directory, { recursive: true });
+  const { seed, ttlMs } = options;
+
+  const network = new Network(Random.split(seed, 'network'));
+  const volumeDirectory = join(directory, 'small-volume');
+  mkdirSync(volumeDirectory, { recursive: true });
+  const chosen = chooseFaults(options.faults);
+  const volume = chosen.some(({ kind }) => kind === 'disk-full')
+    ? mountSmallVolume(volumeDirectory, SMALL_VOLUME_MB)
+    : undefined;
+  const smallVolume = volume === undefined ? undefined : { node: `n${options.nodes}`, directory: volumeDirectory };
+  const bin = join(root, 'packages/lockd/bin/lockd.js');
+  if (!existsSync(bin)) throw new Error(`${bin} is not built`);
+  const cluster = await Cluster.create(network, {
+    nodes: options.nodes,
+    bin,
+    directory: join(directory, 'nodes'),
+    electionTimeoutMs: options.electionTimeoutMs,
+    random: new Random(process.pid * 7919 + (wallMs() % 1_000_000)),
+    dataDirs: new Map(smallVolume === undefined ? [] : [[smallVolume.node, join(volumeDirectory, 'data')]]),
+  });
+  const collector = new Collector(directory);
+  const troubles: string[] = [];
+  for (const node of cluster.nodes.values()) {
+    node.onUnexpectedExit = (code, signal) =>
+      troubles.push(`${node.spec.name} ended by itself (code ${code}, signal ${signal}): see ${node.spec.logFile}`);
+  }
+
+  const stores = new Store();
+  const clients = new ClientPool(cluster, collector, stores, options, troubles);
+  const records: FaultRecord[] = [];
+  const startNs = monotonicNs();
+  const atSeconds = (): string => `${((monotonicNs() - startNs) / 1e9).toFixed(0).padStart(4)} s`;
+  let skipped: { kind: string; why: string }[] = [];
+  let frozenUnfencedHolders = 0;
+  let leftovers: readonly string[] | undefined;
+  let silentClients: string[] = [];
+  let faults: readonly Fault[] = [];
+  const stored = new Map<string, readonly string[]>();
+  let beginNs = startNs;
+  try {
+    await stores.start();
+    await cluster.start();
+    const leader = await cluster.waitForLeader(20_000);
+    if (leader === undefined) throw new Error('no leader within 20 s of the start');
+    print(`${atSeconds()}  ${options.nodes} nodes run, ${leader} leads`);
+    await clients.start();
+    beginNs = monotonicNs();
+
+    const ending = new AbortController();
+    const context: FaultContext = {
+      cluster,
+      ttlMs,
+      victims: () => clients.alive.filter(({ isReady, isPaused }) => isReady && !isPaused),
+      holderAtWork: (timeoutMs) => clients.holderAtWork(timeoutMs, ending.signal),
+      writesByOthers: (client) => stores.writesByOthers(client),
+      signal: ending.signal,
+      smallVolume,
+    };
+    skipped = chosen.flatMap((fault) => {
+      const why =
+        fault.unavailable?.(context) ??
+        (fault.kind === 'freeze-holder' && !clients.hasSets
+          ? 'neither the fenced nor the unfenced set is in the workload'
+          : undefined);
+      return why === undefined ? [] : [{ kind: fault.kind, why }];
+    });
+    for (const { kind, why } of skipped) print(`        ${kind} is skipped: ${why}`);
+    faults = chosen.filter(({ kind }) => !skipped.some((skip) => skip.kind === kind));
+
+    let current = new Map<string, string>();
+    const stopProgress = every(5000, () => {
+      const leaderNow = cluster.leader();
+      print(
+        `${atSeconds()}  ${collector.operationCount} operations, ${records.filter(({ worked }) => worked).length} faults worked of ${records.length}, ` +
+          `${leaderNow === undefined ? 'nobody leads' : `${leaderNow.name} leads in term ${leaderNow.term}`}${current.size === 0 ? '' : `; now ${[...current.values()].join(' and ')}`}`,
+      );
+    });
+    const nemesis = runNemesis({
+      context,
+      faults,
+      seed,
+      onBegin: (fault) => (current = new Map(current).set(fault.track, fault.kind)),
+      onFault: (record) => {
+        records.push(record);
+        current = new Map([...current].filter(([track]) => track !== record.track));
+        if (record.kind === 'freeze-holder' && record.worked && clients.lastFrozenSet === 'unfenced')
+          frozenUnfencedHolders++;
+        if (!record.worked)
+          print(`${atSeconds()}  ${record.kind} on ${record.target} did not work: ${record.evidence}`);
+      },
+      onTrouble: (text) => {
+        troubles.push(text);
+        print(`${atSeconds()}  TROUBLE ${text}`);
+      },
+    });
+    await sleep(options.seconds * 1000);
+    ending.abort();
+    await nemesis;
+
+    // Nothing is broken any more: everybody must be served again, or something is wedged.
+    for (const client of clients.alive) if (client.isPaused) client.resume();
+    network.heal();
+    if (!(await cluster.waitForHealth(20_000)))
+      troubles.push('20 s after the last fault the cluster was not whole again');
+    await sleep(ttlMs + 1000);
+    const calmNs = monotonicNs();
+    await sleep(CALM_MS);
+    silentClients = clients.alive
+      .filter(({ name, isReady }) => !isReady || (collector.lastOperationNs.get(name) ?? 0) < calmNs)
+      .map(({ name }) => name);
+    stopProgress();
+    print(`${atSeconds()}  faults are over; ending the clients`);
+    await clients.stop();
+    for (const set of ['fenced', 'unfenced']) {
+      const values = await stores.read(set);
+      if (values !== undefined && values.length > 0) stored.set(set, values);
+    }
+    leftovers = await leftoverNames(cluster, ttlMs);
+  } finally {
+    clients.killAll();
+    await cluster.stop();
+    stores.stop();
+    volume?.unmount();
+  }
+  await collector.close();
+  const endNs = monotonicNs();
+
+  print(`${atSeconds()}  judging ${collector.lines.length} lines of history`);
+  const verdicts = judgeRun({
+    collector,
+    expiry: {
+      ttlNs: ttlMs * 1e6,
+      leadersSinceNs: cluster.events.filter(({ status }) => status?.role === 'leader').map(({ atNs }) => atNs),
+      excuses: records
+        .map((record) => ({ fromNs: record.startNs, toNs: record.endNs + 1e9, track: record.track }))
+        .filter(({ track }) => track === 'server'),
+    },
+    stored,
+    frozenUnfencedHolders,
+    leftovers,
+    silentClients,
+    troubles,
+  });
+  const enough = isEnough(options.seconds, collector.operationCount, faults, records);
+  const missing = [
+    ...enough.missing,
+    ...verdicts.filter(({ outcome }) => outcome === 'undecided').map(({ check, summary }) => `${check}: ${summary}`),
+  ];
+  const exitCode = verdicts.some(({ outcome }) => outcome === 'fail') ? 1 : missing.length > 0 ? 2 : 0;
+  return {
+    options,
+    command,
+    directory,
+    verdicts,
+    missing,
+    skipped,
+    collector,
+    faults: records,
+    events: cluster.events,
+    startNs: beginNs,
+    endNs,
+    exitCode,
+  };
+}
+
+/** The line that repeats a run. */
+export function commandOf(options: JepsenOptions): string {
+  const parts = [`--seconds ${options.seconds}`, `--nodes ${options.nodes}`, `--seed ${options.seed}`];
+  if (options.faults.join() !== 'all') parts.push(`--faults ${options.faults.join(',')}`);
+  if (options.workloads.length < 11) parts.push(`--workload ${options.workloads.join(',')}`);
+  if (options.clients !== 4) parts.push(`--clients ${options.clients}`);
+  if (options.ttlMs !== 2500) parts.push(`--ttl ${options.ttlMs}`);
+  if (options.electionTimeoutMs !== 500) parts.push(`--election-timeout ${options.electionTimeoutMs}`);
+  return `npm run jepsen -- ${parts.join(' ')}`;
+}
+
+/** What is in use once every session must be over; empty as soon as nothing is. `undefined`: it could not be read. */
+async function leftoverNames(cluster: Cluster, ttlMs: number): Promise<readonly string[] | undefined> {
+  try {
+    const client = await connect({
+      endpoints: [...cluster.advertised.values()],
+      sessionTtl: Math.max(ttlMs, 5000),
+      connectTimeout: 15_000,
+    });
+    try {
+      let found: readonly string[] | undefined;
+      const clean = await waitFor(
+        async () => {
+          const rows = await within(client.list(''), 5000);
+          if (rows === undefined) return undefined;
+          found = rows
+            .filter(({ holders, waiters }) => holders.length > 0 || waiters.length > 0)
+            .map(
+              ({ name, holders, waiters }) =>
+                `${name} is held by ${holders.map((holder) => holder.metadata?.['owner'] ?? `session ${holder.session}`).join(', ') || 'nobody'}, ${waiters.length} wait`,
+            );
+          return found.length === 0 ? true : undefined;
+        },
+        // A change of leader may have re-armed the last sessions of killed clients.
+        2 * ttlMs + 10_000,
+        200,
+      );
+      return clean === true ? [] : found;
+    } finally {
+      await client.close();
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+/** The process with what locks protect. */
+class Store {
+  port = 0;
+  readonly #writes: { readonly client: string; readonly set: string }[] = [];
+  #child: ChildProcess | undefined;
+
+  async start(): Promise<void> {
+    const child = spawn(process.execPath, [fileURLToPath(new URL('../workload/store-main.js', import.meta.url))], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    registerChild(child);
+    this.#child = child;
+    readJsonLines(child.stdout, (value) => {
+      const event = value as { event: string; port?: number; client?: string; set?: string };
+      if (event.event === 'ready') this.port = event.port ?? 0;
+      else if (event.event === 'write') this.#writes.push({ client: event.client ?? '', set: event.set ?? '' });
+    });
+    if ((await waitFor(() => (this.port === 0 ? undefined : true), 10_000, 10)) === undefined)
+      throw new Error('the store did not start');
+  }
+
+  writesByOthers(client: string): number {
+    // All sets: the frozen holder holds one, and the others of that set are who can write next.
+    return this.#writes.filter(
+      (write) => write.client !== client && (this.watchedSet === undefined || write.set === this.watchedSet),
+    ).length;
+  }
+
+  /** Only writes to this set count; `undefined`: all. */
+  watchedSet: string | undefined;
+
+  async read(set: string): Promise<readonly string[] | undefined> {
+    const client = new StoreClient(this.port);
+    try {
+      return (await within(client.ask({ op: 'read', set, client: 'harness' }), 5000))?.values;
+    } finally {
+      client.close();
+    }
+  }
+
+  stop(): void {
+    this.#child?.kill('SIGKILL');
+  }
+}
+
+/** The client processes of a run: those that mix everything, and two for each protected set. */
+class ClientPool {
+  lastFrozenSet: string | undefined;
+  readonly #cluster: Cluster;
+  readonly #collector: Collector;
+  readonly #store: Store;
+  readonly #options: JepsenOptions;
+  readonly #troubles: string[];
+  readonly #processes = new Set<ClientProcess>();
+  #names = 0;
+  #turn = 0;
+  #isStopping = false;
+
+  constructor(cluster: Cluster, collector: Collector, store: Store, options: JepsenOptions, troubles: string[]) {
+    this.#cluster = cluster;
+    this.#collector = collector;
+    this.#store = store;
+    this.#options = options;
+    this.#troubles = troubles;
+  }
+
+  get alive(): readonly ClientProcess[] {
+    return [...this.#processes];
+  }
+
+  get hasSets(): boolean {
+    return this.#sets.length > 0;
+  }
+
+  get #sets(): readonly WorkloadName[] {
+    return this.#options.workloads.filter((name) => name === 'fenced' || name === 'unfenced');
+  }
+
+  async start(): Promise<void> {
+    const mixed = this.#options.workloads.filter((name) => !this.#sets.includes(name));
+    // Two lanes of the plain lock in each: most of what happens should be that.
+    const lanes: WorkloadName[] = mixed.flatMap((name) => (name === 'exclusive' ? [name, name] : [name]));
+    const starting: Promise<void>[] = [];
+    if (lanes.length > 0) for (let i = 0; i < this.#options.clients; i++) starting.push(this.#add(lanes));
+    if (this.#sets.length > 0) for (let i = 0; i < 2; i++) starting.push(this.#add(this.#sets));
+    await Promise.all(starting);
+    const ready = await waitFor(
+      () => ([...this.#processes].every(({ isReady }) => isReady) ? true : undefined),
+      30_000,
+    );
+    if (ready === undefined)
+      throw new Error(`clients could not connect within 30 s: ${[...this.#collector.errors.keys()].join(', ')}`);
+  }
+
+  /** Alternates between the sets, the unfenced one first: it has to show its anomaly. */
+  async holderAtWork(timeoutMs: number, signal: AbortSignal): Promise<ClientProcess | undefined> {
+    const sets = [...this.#sets].sort().toReversed();
+    const set = sets[this.#turn++ % sets.length];
+    if (set === undefined) return undefined;
+    this.lastFrozenSet = set;
+    this.#store.watchedSet = set;
+    return waitFor(
+      () => [...this.#processes].find((client) => client.atWork.has(set) && !client.isPaused),
+      timeoutMs,
+      5,
+      signal,
+    );
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    const slow = await Promise.all(
+      [...this.#processes].map(async (client) => ((await client.stop(30_000)) ? undefined : client.name)),
+    );
+    for (const name of slow) if (name !== undefined) this.#troubles.push(`client ${name} did not end within 30 s`);
+  }
+
+  killAll(): void {
+    this.#isStopping = true;
+    for (const client of this.#processes) if (client.pid !== undefined) void client.stop(0);
+  }
+
+  async #add(lanes: readonly WorkloadName[]): Promise<void> {
+    const name = `c${++this.#names}`;
+    const spec: WorkerSpec = {
+      name,
+      seed: this.#options.seed,
+      ttlMs: this.#options.ttlMs,
+      links: await this.#cluster.linksFor(name),
+      codec: this.#names % 2 === 0 ? 'json' : 'msgpack',
+      lanes,
+      storePort: this.#store.port,
+    };
+    const client = new ClientProcess(spec, (report) => this.#collector.take(name, report));
+    this.#processes.add(client);
+    client.onDeath = (isExpected, stderr) => {
+      this.#processes.delete(client);
+      this.#collector.died(name);
+      if (!isExpected) this.#troubles.push(`client ${name} ended by itself: ${stderr.trim()}`);
+    };
+    client.onKill = async () => {
+      if (this.#isStopping) return;
+      await this.#add(lanes);
+    };
+  }
+}

@@ -1,0 +1,78 @@
+import { monotonicNs, sleep, waitFor } from '../clock.ts';
+import type { Random } from '../random.ts';
+import type { Fault, FaultContext } from './fault.ts';
+
+const freezeClient: Fault = {
+  kind: 'freeze-client',
+  track: 'client',
+  what: 'SIGSTOP of a client process for longer than its session TTL',
+  async run({ ttlMs, victims, signal }: FaultContext, random: Random) {
+    const victim = random.pick(victims());
+    const startNs = monotonicNs();
+    const stopped = await victim.pause();
+    await sleep(ttlMs + random.between(300, 2000), signal);
+    victim.resume();
+    const frozenMs = (monotonicNs() - startNs) / 1e6;
+    return {
+      target: victim.name,
+      worked: stopped && frozenMs > ttlMs,
+      evidence: `stopped for ${frozenMs.toFixed(0)} ms (TTL ${ttlMs} ms)`,
+    };
+  },
+};
+
+const blockClient: Fault = {
+  kind: 'block-client',
+  track: 'client',
+  what: "a client's event loop is kept busy for longer than its session TTL",
+  async run({ ttlMs, victims }: FaultContext, random: Random) {
+    const victim = random.pick(victims());
+    const blockedMs = await victim.block(ttlMs + random.between(100, 1200));
+    return {
+      target: victim.name,
+      worked: (blockedMs ?? 0) > ttlMs,
+      evidence: `event loop busy for ${blockedMs?.toFixed(0) ?? '?'} ms (TTL ${ttlMs} ms)`,
+    };
+  },
+};
+
+const killClient: Fault = {
+  kind: 'kill-client',
+  track: 'client',
+  what: 'kill -9 of a client process; what it held must come free by itself',
+  async run({ victims }: FaultContext, random: Random) {
+    const victim = random.pick(victims());
+    const { pid } = victim;
+    await victim.killAndReplace();
+    return { target: victim.name, worked: pid !== undefined, evidence: `process ${pid} gone with what it held` };
+  },
+};
+
+const freezeHolder: Fault = {
+  kind: 'freeze-holder',
+  track: 'client',
+  what: 'SIGSTOP of a client between reading and writing what its lock protects, until somebody else has written',
+  async run({ holderAtWork, writesByOthers, ttlMs, signal }: FaultContext, random: Random) {
+    const victim = await holderAtWork(3000);
+    if (victim === undefined) return { target: 'holder', worked: false, evidence: 'nobody was at work within 3 s' };
+    const before = writesByOthers(victim.name);
+    const startNs = monotonicNs();
+    const stopped = await victim.pause();
+    const written = await waitFor(
+      () => (writesByOthers(victim.name) > before ? true : undefined),
+      ttlMs * 3 + 6000,
+      20,
+      signal,
+    );
+    await sleep(random.between(0, 300), signal);
+    victim.resume();
+    const frozenMs = (monotonicNs() - startNs) / 1e6;
+    return {
+      target: victim.name,
+      worked: stopped && written === true,
+      evidence: `stopped for ${frozenMs.toFixed(0)} ms at work; ${written === true ? 'another holder wrote meanwhile' : 'nobody else got to write'}`,
+    };
+  },
+};
+
+export const CLIENT_FAULTS: readonly Fault[] = [freezeClient, blockClient, killClient, freezeHolder];

@@ -1,0 +1,340 @@
+import { type HeldLock, type LockClient, LockdError, type TryResult } from '@lockd/client';
+import { after, every, monotonicNs } from '../clock.ts';
+import type { HistoryLine } from '../history/history-line.ts';
+import type { WorkerReport } from './messages.ts';
+import type { TransportTap } from './transport-tap.ts';
+
+const LOOK_EVERY_MS = 10;
+/** An event loop that is later than this may have missed the SDK's margin (1 % of the TTL and 100 ms). */
+const STALL_MS = 60;
+
+export interface RequestOptions {
+  readonly mode?: 'exclusive' | 'shared' | 'permit';
+  readonly limit?: number;
+  readonly waitMs: number;
+  readonly leaseMs?: number;
+  readonly cancelAfterMs?: number;
+  /** More than one: all at once. */
+  readonly keys: readonly string[];
+  readonly isTry?: boolean;
+}
+
+/** A grant as its holder sees it. */
+export interface Hold {
+  readonly owner: string;
+  readonly lock: HeldLock;
+  /** Keys as the history names them: a permit's carries its slot. */
+  readonly keys: readonly string[];
+  readonly mode: 'exclusive' | 'shared' | 'permit';
+  readonly limit: number | undefined;
+  ownLeaseEndsNs: number;
+  lastHeldNs: number | undefined;
+  toldNs: number | undefined;
+  mayEndNs: number;
+}
+
+/** Asks for locks through the SDK and writes down what happened, as a history. */
+export class Recorder {
+  readonly client: LockClient;
+  readonly #name: string;
+  readonly #tap: TransportTap;
+  readonly #report: (report: WorkerReport) => void;
+  readonly #holds = new Set<Hold>();
+  readonly #stalls: { readonly fromNs: number; readonly toNs: number }[] = [];
+  readonly #stopLooking: () => void;
+  #handles = 0;
+  #lastTickNs = monotonicNs();
+
+  constructor(name: string, client: LockClient, tap: TransportTap, report: (report: WorkerReport) => void) {
+    this.#name = name;
+    this.client = client;
+    this.#tap = tap;
+    this.#report = report;
+    this.#stopLooking = every(LOOK_EVERY_MS, () => this.#tick());
+  }
+
+  close(): void {
+    this.#stopLooking();
+  }
+
+  /** `undefined`: not granted, for whatever reason; the history knows. */
+  async acquire(options: RequestOptions): Promise<Hold | undefined> {
+    const { keys, waitMs, leaseMs, limit } = options;
+    const mode = options.mode ?? 'exclusive';
+    const owner = `${this.#name}/${++this.#handles}`;
+    const lines = keys.map((key) => ({
+      client: this.#name,
+      op: 'acquire' as const,
+      key,
+      owner,
+      token: null,
+      holder: null,
+      ...(mode === 'exclusive' ? {} : { mode }),
+      ...(limit === undefined ? {} : { limit }),
+      ...(keys.length > 1 ? { group: owner } : {}),
+    }));
+    const disconnectsBefore = this.#tap.disconnects;
+    const controller = options.cancelAfterMs === undefined ? undefined : new AbortController();
+    let cancelledNs: number | undefined;
+    const forgetCancel = after(options.cancelAfterMs ?? 0, () => {
+      if (controller === undefined) return;
+      cancelledNs = monotonicNs();
+      controller.abort(new Error('cancelled by the workload'));
+    });
+    const sdkOptions = {
+      wait: waitMs,
+      metadata: { owner },
+      ...(leaseMs === undefined ? {} : { lease: leaseMs }),
+      ...(mode === 'shared' ? { mode: 'shared' as const } : {}),
+      ...(controller === undefined ? {} : { signal: controller.signal }),
+    };
+    const call = monotonicNs();
+    const waitNote = (): Partial<HistoryLine> => {
+      const queued = this.#tap.queuedNs(owner);
+      return {
+        ...(queued === undefined ? {} : { queued }),
+        until: Math.min(call + waitMs * 1e6, cancelledNs ?? Infinity),
+        ...(this.#tap.disconnects > disconnectsBefore ? { disconnected: true } : {}),
+      };
+    };
+    for (const line of lines) this.#report({ type: 'begin', line: { ...line, call, return: null, result: 'unknown' } });
+    let result: TryResult;
+    try {
+      if (mode === 'permit') {
+        const semaphore = this.client.semaphore(keys[0] as string, { limit: limit as number });
+        result =
+          options.isTry === true
+            ? await semaphore.tryAcquire(sdkOptions)
+            : { ok: true, lock: await semaphore.acquire(sdkOptions) };
+      } else if (keys.length > 1) {
+        result = { ok: true, lock: await this.client.acquireAll(keys, sdkOptions) };
+      } else if (options.isTry === true) {
+        result = await this.client.tryAcquire(keys[0] as string, sdkOptions);
+      } else {
+        result = { ok: true, lock: await this.client.acquire(keys[0] as string, sdkOptions) };
+      }
+    } catch (error) {
+      this.#refused(error, owner, lines, call, waitNote());
+      return undefined;
+    } finally {
+      forgetCancel();
+    }
+    const returned = monotonicNs();
+    if (!result.ok) {
+      const because = result.because === 'holder' ? undefined : result.because;
+      for (const line of lines) {
+        this.#line({
+          ...line,
+          call,
+          return: returned,
+          result: 'fail',
+          holder: because === undefined ? (result.holder?.metadata?.['owner'] ?? null) : null,
+          ...(because === undefined ? {} : { because }),
+        });
+      }
+      this.#tap.forget(owner);
+      return undefined;
+    }
+    const { lock } = result;
+    const { slot } = lock;
+    if (mode === 'permit' && (slot === undefined || slot < 1 || slot > (limit as number))) {
+      this.#report({
+        type: 'violation',
+        check: 'slots',
+        what: `${owner} was given slot ${slot} of a semaphore with limit ${limit}`,
+      });
+    }
+    const hold: Hold = {
+      owner,
+      lock,
+      mode,
+      limit,
+      keys: mode === 'permit' ? keys.map((key) => `${key}#${slot}`) : keys,
+      // The lease cannot have begun before the request was sent.
+      ownLeaseEndsNs: leaseMs === undefined ? Infinity : (this.#tap.sentNs(owner) ?? call) + leaseMs * 1e6,
+      lastHeldNs: undefined,
+      toldNs: undefined,
+      mayEndNs: 0,
+    };
+    this.#updateMayEnd(hold);
+    const told = (): void => {
+      hold.toldNs ??= monotonicNs();
+    };
+    if (lock.signal.aborted) told();
+    else lock.signal.addEventListener('abort', told, { once: true });
+    for (const [index, line] of lines.entries()) {
+      // A slot is a lock of its own; waiting happens for the semaphore as a whole.
+      const { limit: _, mode: __, ...slotLine } = line;
+      const granted = mode === 'permit' ? slotLine : { ...line, ...waitNote() };
+      this.#line({
+        ...granted,
+        key: hold.keys[index] as string,
+        token: lock.token,
+        call,
+        return: returned,
+        result: 'ok',
+      });
+      this.#report({ type: 'hold', owner, key: hold.keys[index] as string, token: lock.token, mayEnd: hold.mayEndNs });
+    }
+    this.#tap.forget(owner);
+    this.#holds.add(hold);
+    return hold;
+  }
+
+  /** Restarts the own lease. */
+  async extend(hold: Hold, leaseMs: number): Promise<void> {
+    const sentNs = monotonicNs();
+    try {
+      await hold.lock.extend(leaseMs);
+      hold.ownLeaseEndsNs = Math.max(hold.ownLeaseEndsNs, sentNs + leaseMs * 1e6);
+    } catch (error) {
+      this.#error(error);
+    }
+  }
+
+  async release(hold: Hold): Promise<void> {
+    this.#look(hold);
+    const call = monotonicNs();
+    const base = { client: this.#name, op: 'release' as const, owner: hold.owner, token: null, holder: null };
+    let line: Omit<HistoryLine, 'key'>;
+    this.#report({ type: 'releasing', owner: hold.owner, at: call });
+    try {
+      await hold.lock.release();
+      line = { ...base, call, return: monotonicNs(), result: 'ok' };
+    } catch (error) {
+      const code = error instanceof LockdError ? error.code : 'not a LockdError';
+      if (code === 'LOCKD_NOT_HELD') {
+        // The service no longer had it although the SDK thought so: that is a loss, and an answer about the state.
+        line = { ...base, call, return: monotonicNs(), result: 'fail' };
+        hold.toldNs ??= monotonicNs();
+      } else {
+        // Lost before, or no answer: the SDK ends the session in the background, which gives back what it held.
+        line = { ...base, call: Math.min(call, hold.toldNs ?? call), return: null, result: 'unknown' };
+        if (code !== 'LOCKD_LOST') this.#error(error);
+      }
+    }
+    this.#finish(hold, line);
+  }
+
+  /** Who has these names, by a linearizable read. `mode`: how the history is to understand it. */
+  async read(key: string, mode: 'exclusive' | 'shared'): Promise<void> {
+    const call = monotonicNs();
+    try {
+      const info = await this.client.inspect(key);
+      const returned = monotonicNs();
+      const holders = info.holders.map((holder) => holder.metadata?.['owner']);
+      if (holders.includes(undefined)) return;
+      const first = info.holders[0];
+      this.#report({
+        type: 'line',
+        line: {
+          client: this.#name,
+          op: 'read',
+          key,
+          owner: null,
+          token: first?.token ?? null,
+          call,
+          return: returned,
+          result: 'ok',
+          holder: holders[0] ?? null,
+          ...(mode === 'shared' ? { mode, holders: holders as string[] } : {}),
+        },
+      });
+    } catch (error) {
+      this.#error(error);
+    }
+  }
+
+  #refused(
+    error: unknown,
+    owner: string,
+    lines: readonly Omit<HistoryLine, 'call' | 'return' | 'result'>[],
+    call: number,
+    note: Partial<HistoryLine>,
+  ): void {
+    const returned = monotonicNs();
+    const code = error instanceof LockdError ? error.code : 'CANCELLED';
+    const hadNoEffect = error instanceof LockdError && error.outcome === 'not-applied';
+    for (const line of lines) {
+      if (code === 'LOCKD_WAIT_TIMEOUT' && hadNoEffect) {
+        // It stood in the queue to the end: whoever stood before it was in its way.
+        this.#line({ ...line, call, return: returned, result: 'fail', because: 'waiter', ...note });
+      } else if (hadNoEffect) {
+        this.#report({ type: 'drop', owner });
+      } else {
+        this.#line({ ...line, call, return: null, result: 'unknown', ...note });
+        // Whatever it was granted, the SDK gives back in the background, at any time.
+        this.#line({ ...line, op: 'expire', call, return: null, result: 'unknown' });
+      }
+    }
+    this.#tap.forget(owner);
+    if (code !== 'CANCELLED') this.#error(error);
+  }
+
+  #finish(hold: Hold, release: Omit<HistoryLine, 'key'>): void {
+    this.#updateMayEnd(hold);
+    this.#holds.delete(hold);
+    const mode = hold.mode === 'shared' ? { mode: hold.mode } : {};
+    const endNs = hold.toldNs ?? release.call;
+    const fromNs = Math.min(hold.lastHeldNs ?? endNs, endNs) - 1e9;
+    const stalled = this.#stalls.some((stall) => stall.toNs > fromNs && stall.fromNs < endNs + 1e9);
+    for (const key of hold.keys) {
+      this.#line({ ...release, ...mode, key });
+      this.#line({
+        client: this.#name,
+        op: 'expire',
+        key,
+        owner: hold.owner,
+        token: null,
+        call: hold.mayEndNs,
+        return: null,
+        result: 'unknown',
+        holder: null,
+        ...mode,
+        ...(hold.lastHeldNs === undefined ? {} : { lastHeld: hold.lastHeldNs }),
+        ...(hold.toldNs === undefined ? {} : { told: hold.toldNs }),
+        ...(stalled ? { stalled: true } : {}),
+      });
+    }
+  }
+
+  #look(hold: Hold): void {
+    // Before the look: whatever happens between the two instants, the answer was computed after this one.
+    const atNs = monotonicNs();
+    if (hold.lock.held) hold.lastHeldNs = atNs;
+    this.#updateMayEnd(hold);
+  }
+
+  #updateMayEnd(hold: Hold): void {
+    // After a loss nothing that is acknowledged belongs to this grant any more.
+    if (hold.toldNs !== undefined && hold.mayEndNs !== 0) return;
+    const sessionNs = this.#tap.sessionMayEndNs(hold.lock.session) ?? 0;
+    hold.mayEndNs = Math.min(sessionNs, hold.ownLeaseEndsNs);
+  }
+
+  #tick(): void {
+    const nowNs = monotonicNs();
+    const lateMs = (nowNs - this.#lastTickNs) / 1e6 - LOOK_EVERY_MS;
+    if (lateMs > STALL_MS) {
+      this.#stalls.push({ fromNs: this.#lastTickNs, toNs: nowNs });
+      if (this.#stalls.length > 500) this.#stalls.shift();
+      this.#report({ type: 'stall', from: this.#lastTickNs, to: nowNs });
+    }
+    this.#lastTickNs = nowNs;
+    for (const hold of this.#holds) this.#look(hold);
+  }
+
+  #line(line: HistoryLine): void {
+    // Which slot a permit was refused or lost on is not known, and slots are what is judged.
+    if (line.mode === 'permit' && line.result !== 'ok') this.#report({ type: 'drop', owner: line.owner as string });
+    else this.#report({ type: 'line', line });
+  }
+
+  #error(error: unknown): void {
+    this.#report({
+      type: 'error',
+      code: error instanceof LockdError ? error.code : 'UNEXPECTED',
+      message: error instanceof Error ? error.message : String(error),
+    });
+  }
+}

@@ -1,0 +1,134 @@
+import type { Connection, ConnectionHandler, Transport } from '@lockd/client';
+import { type Codec, jsonCodec, msgpackCodec } from '@lockd/client/protocol';
+import { monotonicNs } from '../clock.ts';
+
+/**
+ * Stands between the SDK and its transport: leads it over this client's own links, and takes down when what was sent and
+ * answered. From that the bounds of the service's promises follow without asking the SDK, which is under test too.
+ */
+export class TransportTap implements Transport {
+  readonly #inner: Transport;
+  readonly #links: Readonly<Record<string, string>>;
+  readonly #sessions = new Map<number, { ttlNs: number; sinceNs: number; readonly renewals: Map<number, number> }>();
+  readonly #opens = new Map<number, { readonly nonce: string; readonly sentNs: number }>();
+  /** When each nonce was first sent: an open that is repeated starts the lease only once. */
+  readonly #nonces = new Map<string, number>();
+  readonly #owners = new Map<string, string>();
+  readonly #queuedNs = new Map<string, number>();
+  readonly #sentNs = new Map<string, number>();
+  #disconnects = 0;
+
+  constructor(inner: Transport, links: Readonly<Record<string, string>>) {
+    this.#inner = inner;
+    this.#links = links;
+  }
+
+  /** How many connections have ended so far. */
+  get disconnects(): number {
+    return this.#disconnects;
+  }
+
+  /** When this owner's request was known to stand in the queue. */
+  queuedNs(owner: string): number | undefined {
+    return this.#queuedNs.get(owner);
+  }
+
+  /** When this owner's request was first sent. */
+  sentNs(owner: string): number | undefined {
+    return this.#sentNs.get(owner);
+  }
+
+  /** Earliest instant at which the service may end the session: TTL after the sending of the last acknowledged renewal. */
+  sessionMayEndNs(session: number): number | undefined {
+    const known = this.#sessions.get(session);
+    return known === undefined ? undefined : known.sinceNs + known.ttlNs;
+  }
+
+  forget(owner: string): void {
+    this.#queuedNs.delete(owner);
+    this.#sentNs.delete(owner);
+  }
+
+  open(endpoint: string, handler: ConnectionHandler): Connection {
+    let codec: Codec = msgpackCodec;
+    const connection = this.#inner.open(this.#links[endpoint.replace(/\/$/, '')] ?? endpoint, {
+      onOpen: (subprotocol) => {
+        codec = subprotocol === jsonCodec.subprotocol ? jsonCodec : msgpackCodec;
+        handler.onOpen(subprotocol);
+      },
+      onFrame: (frame) => {
+        const atNs = monotonicNs();
+        for (const message of codec.decode(frame)) this.#received(message, atNs);
+        handler.onFrame(frame);
+      },
+      onClose: (reason) => {
+        this.#disconnects++;
+        handler.onClose(reason);
+      },
+    });
+    return {
+      send: (frame) => {
+        const atNs = monotonicNs();
+        for (const message of codec.decode(frame)) this.#sent(message, atNs);
+        connection.send(frame);
+      },
+      close: () => connection.close(),
+    };
+  }
+
+  #sent(message: readonly unknown[], atNs: number): void {
+    switch (message[0]) {
+      case 'open': {
+        const nonce = String(message[2]);
+        const first = this.#nonces.get(nonce) ?? atNs;
+        this.#nonces.set(nonce, first);
+        this.#opens.set(Number(message[1]), { nonce, sentNs: first });
+        return;
+      }
+      case 'renew':
+        this.#sessions.get(Number(message[1]))?.renewals.set(Number(message[2]), atNs);
+        return;
+      case 'acquire':
+      case 'acquire-all': {
+        const options = message[7] as { readonly metadata?: Readonly<Record<string, string>> } | null;
+        const owner = options?.metadata?.['owner'];
+        if (owner === undefined) return;
+        this.#owners.set(`${String(message[1])} ${String(message[2])}`, owner);
+        if (!this.#sentNs.has(owner)) this.#sentNs.set(owner, atNs);
+        if (this.#owners.size > 4096) this.#owners.delete(this.#owners.keys().next().value as string);
+        return;
+      }
+      default:
+    }
+  }
+
+  #received(message: readonly unknown[], atNs: number): void {
+    switch (message[0]) {
+      case 'opened': {
+        const open = this.#opens.get(Number(message[1]));
+        if (open === undefined) return;
+        this.#opens.delete(Number(message[1]));
+        this.#sessions.set(Number(message[2]), {
+          ttlNs: Number(message[3]) * 1e6,
+          sinceNs: open.sentNs,
+          renewals: new Map(),
+        });
+        return;
+      }
+      case 'renewed': {
+        const session = this.#sessions.get(Number(message[1]));
+        const sentNs = session?.renewals.get(Number(message[2]));
+        if (session === undefined || sentNs === undefined) return;
+        session.sinceNs = Math.max(session.sinceNs, sentNs);
+        for (const stamp of session.renewals.keys()) if (stamp <= Number(message[2])) session.renewals.delete(stamp);
+        return;
+      }
+      case 'waiting': {
+        const owner = this.#owners.get(`${String(message[1])} ${String(message[2])}`);
+        if (owner !== undefined && !this.#queuedNs.has(owner)) this.#queuedNs.set(owner, atNs);
+        return;
+      }
+      default:
+    }
+  }
+}
