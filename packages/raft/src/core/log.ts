@@ -259,6 +259,14 @@ export class RaftLog {
     return undefined;
   }
 
+  /**
+   * The last configuration entry but one, or the base where there are fewer. It is committed, whoever knows: a leader
+   * appends a configuration only when it has applied the one before it, and logs with the later one share the earlier.
+   */
+  get supersededConfigurationIndex(): LogIndex {
+    return this.#configurationIndexes.at(-2) ?? this.#baseIndex;
+  }
+
   #runAt(position: number): EntryRun {
     return this.#runs[position] as EntryRun;
   }

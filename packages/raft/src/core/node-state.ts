@@ -58,7 +58,14 @@ export class NodeState {
       `applied ${initial.appliedIndex} is beyond the log's end ${this.log.lastIndex}`,
     );
     const hint = Math.min(initial.hardState.commitIndex, this.log.lastIndex);
-    this.#commitIndex = Math.max(initial.appliedIndex, hint, bootstrapIndex(this.log)) as LogIndex;
+    // The commit index is not kept durable entry by entry. What the log itself proves must not be left out: after several
+    // changes this node could count votes by a configuration that the others left long ago, and win beside their leader.
+    this.#commitIndex = Math.max(
+      initial.appliedIndex,
+      hint,
+      bootstrapIndex(this.log),
+      this.log.supersededConfigurationIndex,
+    ) as LogIndex;
     this.#handedOutIndex = initial.appliedIndex;
     this.#appliedIndex = initial.snapshotIndex;
     this.#configuration = initial.configuration;

@@ -124,9 +124,12 @@ export class Replication {
 
   /** Tells every member that keeps up what has been committed since the last append to it. */
   tellCommit(): void {
+    const { commitIndex } = this.#state;
     for (const progress of this.#peers.values()) {
-      if (progress.state === 'replicate' && progress.toldCommit < this.#state.commitIndex)
-        progress.wantsEmptyAppend = true;
+      if (progress.state !== 'replicate' || progress.toldCommit >= commitIndex) continue;
+      progress.wantsEmptyAppend = true;
+      // Also where nothing can be sent, for what is needed is compacted away: else it would be due again at once.
+      progress.toldCommit = commitIndex;
     }
   }
 

@@ -6,7 +6,7 @@ import type { Input } from '../core/input.ts';
 import type { Message, SnapshotMetadata } from '../core/message.ts';
 import type { InitialState, ProposeResult, RaftOptions } from '../core/options.ts';
 import { RaftNode } from '../core/raft-node.ts';
-import type { HardState, PersistDuty, Ready } from '../core/ready.ts';
+import type { ForgottenLog, HardState, PersistDuty, Ready } from '../core/ready.ts';
 
 export interface StoredEntry {
   readonly term: Term;
@@ -74,6 +74,7 @@ export class CoreMember {
   applied: StoredEntry[] = [];
   reads: NonNullable<Ready['reads']>[] = [];
   snapshotsToSend: { readonly to: NodeId; readonly atLeast: LogIndex }[] = [];
+  forgotten: ForgottenLog | undefined;
   /** Received contents, for the installation that follows. */
   receivedSnapshot: StoredSnapshot | undefined;
   #node: RaftNode | undefined;
@@ -135,6 +136,7 @@ export class CoreMember {
       if (ready.install !== undefined) this.install = ready.install;
       this.toApply.push(...ready.committed);
       if (ready.reads !== undefined) this.reads.push(ready.reads);
+      if (ready.forgotten !== undefined) this.forgotten = ready.forgotten;
       this.snapshotsToSend.push(...ready.sendSnapshots);
     }
     return isAny;

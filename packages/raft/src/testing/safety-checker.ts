@@ -26,6 +26,8 @@ export class SafetyChecker {
   readonly #committed: (Committed | undefined)[] = [];
   readonly #votes = new Map<string, NodeId>();
   readonly #pending: TraceEvent[] = [];
+  /** How far a member's committed entries were compared, since it started. */
+  readonly #checkedTo = new Map<NodeId, number>();
 
   constructor(memberOf: (id: string) => CoreMember | undefined) {
     this.#memberOf = memberOf;
@@ -66,6 +68,7 @@ export class SafetyChecker {
 
   /** Forgets nothing: what was seen from a member before it crashed must hold after it. */
   crashed(member: CoreMember): void {
+    this.#checkedTo.delete(member.id);
     for (let index = this.#pending.length - 1; index >= 0; index -= 1)
       if (this.#pending[index]?.state.node === member.id) this.#pending.splice(index, 1);
   }
@@ -124,7 +127,8 @@ export class SafetyChecker {
 
   #reachedCommit(member: CoreMember, event: TraceEvent): void {
     const { commitIndex, term } = event.state;
-    const first = Math.max(member.node.baseIndex + 1, 1);
+    const first = Math.max(member.node.baseIndex, this.#checkedTo.get(member.id) ?? 0) + 1;
+    this.#checkedTo.set(member.id, commitIndex);
     for (let index = first; index <= commitIndex; index += 1) {
       const known = this.#committed[index];
       const entryTerm = member.node.termAt(logIndex(index));
