@@ -38,14 +38,9 @@ export function membersOf(configuration: Configuration): readonly NodeId[] {
   return union(votersOf(configuration), union(configuration.learners, configuration.learnersNext));
 }
 
-export function sameConfiguration(left: Configuration, right: Configuration): boolean {
-  return (
-    left.autoLeave === right.autoLeave &&
-    sameList(left.voters, right.voters) &&
-    sameList(left.outgoing, right.outgoing) &&
-    sameList(left.learners, right.learners) &&
-    sameList(left.learnersNext, right.learnersNext)
-  );
+/** Whether both count the same votes. */
+export function sameVoters(left: Configuration, right: Configuration): boolean {
+  return sameList(left.voters, right.voters) && sameList(left.outgoing, right.outgoing);
 }
 
 /**

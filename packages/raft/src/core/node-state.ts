@@ -5,7 +5,7 @@ import { ENTRY_KIND, type EntryRun } from './entry-run.ts';
 import type { LogIndex, NodeId, Term } from './ids.ts';
 import { invariant } from './invariant.ts';
 import { RaftLog } from './log.ts';
-import { isVoter } from './membership.ts';
+import { isVoter, sameVoters } from './membership.ts';
 import type { Message, SnapshotMetadata } from './message.ts';
 import type { InitialState, RaftOptions, Role } from './options.ts';
 import { ReadRounds } from './read-index.ts';
@@ -107,10 +107,34 @@ export class NodeState {
    */
   get canCampaign(): boolean {
     return (
-      this.isVoter &&
+      (this.isVoter || this.#hasUnfinishedOffice) &&
       !this.isMute &&
       !this.lane.isInstalling &&
       this.log.lastConfigurationIndex(this.#appliedIndex, this.#commitIndex) === undefined
+    );
+  }
+
+  /**
+   * Whether a quorum knows for good that the configuration in force is committed: a later configuration entry proves it
+   * in every log that has it. Where the log no longer shows what was before, it is taken for confirmed.
+   */
+  get isConfigurationConfirmed(): boolean {
+    const previous = this.log.supersededConfigurationIndex;
+    const last = this.log.lastConfigurationIndex(previous, this.log.lastIndex);
+    if (last === undefined || previous === this.log.baseIndex) return true;
+    return sameVoters(this.#configurationAt(previous), this.#configurationAt(last));
+  }
+
+  /**
+   * It led this term, is a voter no more, and left entries that nobody has committed. The others may not know yet that
+   * its vote no longer counts, while its longer log keeps them from getting it: so it must be able to finish.
+   */
+  get #hasUnfinishedOffice(): boolean {
+    return (
+      this.#votedFor === this.id &&
+      this.log.lastTerm === this.#term &&
+      this.log.lastIndex > this.#commitIndex &&
+      !this.isVoter
     );
   }
 
@@ -250,12 +274,16 @@ export class NodeState {
     const found = this.log.lastConfigurationIndex(this.#appliedIndex, index);
     this.#appliedIndex = index;
     if (found === undefined) return false;
-    const entry = this.log.entryAt(found);
-    invariant(entry[0] === ENTRY_KIND.configuration, `entry ${found} is no configuration`);
-    const configuration = decodeConfiguration(entry.subarray(1));
-    invariant(configuration !== undefined, `entry ${found} is no valid configuration`);
-    this.#setConfiguration(configuration);
+    this.#setConfiguration(this.#configurationAt(found));
     return true;
+  }
+
+  #configurationAt(index: LogIndex): Configuration {
+    const entry = this.log.entryAt(index);
+    invariant(entry[0] === ENTRY_KIND.configuration, `entry ${index} is no configuration`);
+    const configuration = decodeConfiguration(entry.subarray(1));
+    invariant(configuration !== undefined, `entry ${index} is no valid configuration`);
+    return configuration;
   }
 
   #setConfiguration(configuration: Configuration): void {

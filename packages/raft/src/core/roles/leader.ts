@@ -2,7 +2,7 @@ import type { Configuration, ConfigurationChange } from '../configuration.ts';
 import { configurationEntry } from '../configuration-codec.ts';
 import { ENTRY_KIND, EntryRun, joinRuns, runOf } from '../entry-run.ts';
 import type { LogIndex, NodeId, ReadRound } from '../ids.ts';
-import { changeConfiguration, isJoint, leaveJoint } from '../membership.ts';
+import { changeConfiguration, leaveJoint } from '../membership.ts';
 import type { Message } from '../message.ts';
 import type { NodeState } from '../node-state.ts';
 import type { ProposeResult, Refusal } from '../options.ts';
@@ -27,6 +27,8 @@ export class Leader implements RoleBehaviour {
   #uncommittedBytes: number;
   /** Proposals of this turn; they become one run. */
   #forming: EntryRun[] = [];
+  /** A change has to be followed up. True at first: it may be an earlier leader's. */
+  #isSettlingChange = true;
   #formingCount = 0;
 
   constructor(state: NodeState, transitions: Transitions) {
@@ -135,16 +137,13 @@ export class Leader implements RoleBehaviour {
     this.#transfer.start(to);
   }
 
-  /** The configuration changed. A leader that is no longer a voter hands in its office, having told the others (thesis §4.2.2). */
+  /** The configuration changed. */
   configurationApplied(): void {
     this.#replication.tellCommit();
     this.#replication.send();
     this.#replication.followConfiguration();
+    this.#isSettlingChange = true;
     this.#transfer.configurationApplied();
-    if (!this.#state.isVoter) {
-      this.#transitions.becomeFollower(this.#state.term, undefined);
-      return;
-    }
     // A smaller quorum may be reached already.
     this.#advanceCommit();
     this.#confirmReads();
@@ -153,8 +152,11 @@ export class Leader implements RoleBehaviour {
   /** The end of a turn: appends its proposals as one run, starts the round it asked for, and sends what is due. */
   endTurn(): void {
     this.#appendForming();
-    const { configuration, commitIndex, reads, nowMs } = this.#state;
-    if (configuration.autoLeave && this.#transfer.target === undefined) this.#leaveJoint();
+    if (this.#isSettlingChange) {
+      this.#settleChange();
+      if (this.#state.role !== 'leader') return;
+    }
+    const { commitIndex, reads, nowMs } = this.#state;
     if (reads.start(commitIndex, this.#termStartIndex)) {
       this.#replication.heartbeat();
       this.#confirmReads();
@@ -212,11 +214,24 @@ export class Leader implements RoleBehaviour {
     return { type: 'accepted', firstIndex, term };
   }
 
-  #leaveJoint(): void {
-    const { configuration, commitIndex } = this.#state;
-    if (!isJoint(configuration) || commitIndex < this.#termStartIndex || this.#hasPendingChange()) return;
-    const result = leaveJoint(configuration);
-    if (result.type === 'changed') this.#appendConfiguration(result.configuration);
+  /**
+   * Follows up a change that is applied: leaves the joint configuration, then confirms the last one by appending it once
+   * more. With that entry, a quorum of the new voters holds the proof that the change is committed; until then the old
+   * voters are still needed. A leader that is no voter leaves its office after that (thesis §4.2.2).
+   */
+  #settleChange(): void {
+    const { configuration, isVoter, isConfigurationConfirmed } = this.#state;
+    if (!this.isReady || this.#hasPendingChange() || this.#transfer.target !== undefined) return;
+    const left = configuration.autoLeave ? leaveJoint(configuration) : undefined;
+    if (left?.type === 'changed') this.#appendConfiguration(left.configuration);
+    else if (!isConfigurationConfirmed) this.#appendConfiguration(configuration);
+    else {
+      this.#isSettlingChange = false;
+      if (isVoter) return;
+      this.#replication.tellCommit();
+      this.#replication.send();
+      this.#transitions.becomeFollower(this.#state.term, undefined);
+    }
   }
 
   #refusal(reason: 'transferring' | 'overloaded' | 'change-pending' | 'not-ready' | 'invalid'): Refusal {
