@@ -30,7 +30,18 @@ function isTaken(port) {
 export async function startCluster(dataDir) {
   const clientPort = await freePorts(3);
   const peerPort = await freePorts(3);
-  const args = ['cluster', '--data-dir', dataDir, '--client-port', `${clientPort}`, '--peer-port', `${peerPort}`, '--restart', '-o', 'json'];
+  const args = [
+    'cluster',
+    '--data-dir',
+    dataDir,
+    '--client-port',
+    `${clientPort}`,
+    '--peer-port',
+    `${peerPort}`,
+    '--restart',
+    '-o',
+    'json',
+  ];
   const child = spawn(process.execPath, [LOCKD, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   let errors = '';
   child.stderr.on('data', (chunk) => {

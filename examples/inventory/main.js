@@ -26,9 +26,16 @@ const children = new Set();
 
 /** Starts one order process; `onEvent` sees what it says. Resolves with all it said once it has ended. */
 function startShop(options, onEvent = () => {}) {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('./order-process.js', import.meta.url)), JSON.stringify({ file, item: ITEM, chargeMs: 40, orders: STOCK, ...options })], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    [
+      fileURLToPath(new URL('./order-process.js', import.meta.url)),
+      JSON.stringify({ file, item: ITEM, chargeMs: 40, orders: STOCK, ...options }),
+    ],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   children.add(child);
   const events = [];
   createInterface({ input: child.stdout }).on('line', (line) => {
@@ -93,9 +100,15 @@ async function withLockd(endpoints) {
   const sales = tellSales();
   const tokens = sales.map((sale) => sale.token);
   check('exactly the tickets that exist were sold', sales.length === STOCK && store.stock(ITEM) === 0);
-  check('every token is larger than the one before', tokens.every((token, position) => position === 0 || token > tokens[position - 1]));
+  check(
+    'every token is larger than the one before',
+    tokens.every((token, position) => position === 0 || token > tokens[position - 1]),
+  );
   const next = await findLeader(endpoints);
-  check(`the leader was killed and another one took over (${leader?.name} → ${next.name}, term ${next.term})`, leader !== undefined && next.pid !== leader.pid);
+  check(
+    `the leader was killed and another one took over (${leader?.name} → ${next.name}, term ${next.term})`,
+    leader !== undefined && next.pid !== leader.pid,
+  );
 }
 
 async function frozenHolder(endpoints) {
@@ -107,27 +120,40 @@ async function frozenHolder(endpoints) {
   const frozen = new Promise((resolve) => {
     wakeUp = resolve;
   });
-  const sleeper = startShop({ name: 'shop-1', mode: 'lockd', endpoints, sessionTtl, chargeMs: 300, orders: 1 }, (event, child) => {
-    if (event.event === 'charging' && frozenToken === undefined) {
-      frozenToken = event.token;
-      child.kill('SIGSTOP');
-      tell(`shop-1 holds the lock with token ${event.token}, has read "${event.stock} left", charges the card … and is frozen`);
-      wakeUp();
-    }
-    if (event.event === 'refused') tell(`shop-1 wakes up and writes what it computed before; the store refuses token ${event.token}`);
-    if (event.event === 'sold') tell(`shop-1 sold with token ${event.token}`);
-    if (event.event === 'told-of-loss') tell(`shop-1 is told by its lock: ${event.reason}`);
-  });
+  const sleeper = startShop(
+    { name: 'shop-1', mode: 'lockd', endpoints, sessionTtl, chargeMs: 300, orders: 1 },
+    (event, child) => {
+      if (event.event === 'charging' && frozenToken === undefined) {
+        frozenToken = event.token;
+        child.kill('SIGSTOP');
+        tell(
+          `shop-1 holds the lock with token ${event.token}, has read "${event.stock} left", charges the card … and is frozen`,
+        );
+        wakeUp();
+      }
+      if (event.event === 'refused')
+        tell(`shop-1 wakes up and writes what it computed before; the store refuses token ${event.token}`);
+      if (event.event === 'sold') tell(`shop-1 sold with token ${event.token}`);
+      if (event.event === 'told-of-loss') tell(`shop-1 is told by its lock: ${event.reason}`);
+    },
+  );
   await frozen;
   const other = await startShop({ name: 'shop-2', mode: 'lockd', endpoints, sessionTtl, orders: 3 }, (event) => {
-    if (event.event === 'sold') tell(`shop-2 got the lock when the lease had ended, and sold with token ${event.token}, ${event.left} left`);
+    if (event.event === 'sold')
+      tell(`shop-2 got the lock when the lease had ended, and sold with token ${event.token}, ${event.left} left`);
   }).ended;
   sleeper.child.kill('SIGCONT');
   const asleep = await sleeper.ended;
   const sales = tellSales();
   check('the others went on after the lease had ended', other.filter((event) => event.event === 'sold').length === 3);
-  check('the stale write was refused by the store', asleep.some((event) => event.event === 'refused' && event.token === frozenToken));
-  check('the frozen process was told that it had lost the lock', asleep.some((event) => event.event === 'told-of-loss'));
+  check(
+    'the stale write was refused by the store',
+    asleep.some((event) => event.event === 'refused' && event.token === frozenToken),
+  );
+  check(
+    'the frozen process was told that it had lost the lock',
+    asleep.some((event) => event.event === 'told-of-loss'),
+  );
   check('nothing was lost or sold twice', sales.length === 3 && store.stock(ITEM) === STOCK - 3);
 }
 

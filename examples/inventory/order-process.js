@@ -44,7 +44,8 @@ async function sellWithLock() {
         // it stands for a request that was already on its way when the lock was lost. The fence is for that.
         if (!store.raiseFence(item, lock.token)) return true;
         const more = await sellOne(lock.token);
-        if (lock.signal.aborted) say({ event: 'told-of-loss', reason: String(lock.signal.reason?.message ?? lock.signal.reason) });
+        if (lock.signal.aborted)
+          say({ event: 'told-of-loss', reason: String(lock.signal.reason?.message ?? lock.signal.reason) });
         return more;
       });
       if (!sold) return;

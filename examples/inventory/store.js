@@ -21,7 +21,9 @@ class Store {
 
   /** Starts over with `stock` pieces of `item` and no sales. */
   reset(item, stock) {
-    this.#db.exec('CREATE TABLE IF NOT EXISTS items (item TEXT PRIMARY KEY, stock INTEGER NOT NULL, fence INTEGER NOT NULL)');
+    this.#db.exec(
+      'CREATE TABLE IF NOT EXISTS items (item TEXT PRIMARY KEY, stock INTEGER NOT NULL, fence INTEGER NOT NULL)',
+    );
     this.#db.exec('CREATE TABLE IF NOT EXISTS sales (item TEXT NOT NULL, buyer TEXT NOT NULL, token INTEGER NOT NULL)');
     this.#transaction(() => {
       this.#db.run('INSERT OR REPLACE INTO items VALUES (?, ?, 0)', [item, stock]);

@@ -13,7 +13,10 @@ describe('real processes: kill -9', () => {
       const gapsMs: number[] = [];
       for (let kill = 0; kill < KILLS; kill++) {
         const before = load.ledger.grants;
-        expect(await waitFor(() => (load.ledger.grants > before + 50 ? true : undefined), 20_000), 'the load gets grants').toBe(true);
+        expect(
+          await waitFor(() => (load.ledger.grants > before + 50 ? true : undefined), 20_000),
+          'the load gets grants',
+        ).toBe(true);
         const leader = cluster.leader();
         if (leader === undefined) throw new Error('nobody leads');
         const startNs = monotonicNs();
@@ -21,7 +24,10 @@ describe('real processes: kill -9', () => {
         // Grants that were on their way when it died do not count as resumed.
         const next = await cluster.waitForLeader(20_000, leader);
         const grantsThen = load.ledger.grants;
-        expect(await waitFor(() => (load.ledger.grants > grantsThen ? true : undefined), 20_000, 5), `grants resume under ${next}`).toBe(true);
+        expect(
+          await waitFor(() => (load.ledger.grants > grantsThen ? true : undefined), 20_000, 5),
+          `grants resume under ${next}`,
+        ).toBe(true);
         gapsMs.push(Math.round((monotonicNs() - startNs) / 1e6));
         await cluster.node(leader.name).start();
         expect(await cluster.waitForHealth(20_000)).toBe(true);
@@ -47,7 +53,10 @@ describe('real processes: kill -9', () => {
       expect(await cluster.waitForHealth(20_000)).toBe(true);
 
       const grantsThen = load.ledger.grants;
-      expect(await waitFor(() => (load.ledger.grants > grantsThen + 50 ? true : undefined), 20_000), 'every worker goes on').toBe(true);
+      expect(
+        await waitFor(() => (load.ledger.grants > grantsThen + 50 ? true : undefined), 20_000),
+        'every worker goes on',
+      ).toBe(true);
       const reader = await connect({ endpoints: [...endpoints] });
       for (const lock of kept) {
         const found = await reader.inspect(lock.name);

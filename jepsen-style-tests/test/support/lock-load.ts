@@ -10,7 +10,8 @@ export class GrantLedger {
   acquired(name: string, owner: string, token: number): void {
     this.grants += 1;
     const holder = this.#holders.get(name);
-    if (holder !== undefined) this.violations.push(`${owner} was granted ${name} (token ${token}) while ${holder} held it`);
+    if (holder !== undefined)
+      this.violations.push(`${owner} was granted ${name} (token ${token}) while ${holder} held it`);
     const last = this.#lastTokens.get(name) ?? 0;
     if (token <= last) this.violations.push(`${owner} was granted ${name} with token ${token} after ${last}`);
     this.#holders.set(name, owner);
@@ -32,13 +33,20 @@ export class LockLoad {
 
   private constructor(clients: readonly LockClient[], workers: number, names: number) {
     this.clients = clients;
-    this.#workers = Array.from({ length: workers }, (_, worker) => this.#run(`worker-${worker}`, clients[worker % clients.length] as LockClient, `load:${worker % names}`));
+    this.#workers = Array.from({ length: workers }, (_, worker) =>
+      this.#run(`worker-${worker}`, clients[worker % clients.length] as LockClient, `load:${worker % names}`),
+    );
     // Its end is awaited in `stop`; until then a failure must not count as unhandled.
     for (const worker of this.#workers) worker.catch(() => {});
   }
 
-  static async start(endpoints: readonly string[], options: { readonly clients: number; readonly workers: number; readonly names: number }): Promise<LockLoad> {
-    const clients = await Promise.all(Array.from({ length: options.clients }, () => connect({ endpoints: [...endpoints], sessionTtl: '30s' })));
+  static async start(
+    endpoints: readonly string[],
+    options: { readonly clients: number; readonly workers: number; readonly names: number },
+  ): Promise<LockLoad> {
+    const clients = await Promise.all(
+      Array.from({ length: options.clients }, () => connect({ endpoints: [...endpoints], sessionTtl: '30s' })),
+    );
     return new LockLoad(clients, options.workers, options.names);
   }
 
