@@ -25,3 +25,9 @@ export function pause(delayMs: number): Promise<void> {
     setTimeout(resolve, delayMs);
   });
 }
+
+/** Keeps the process alive until the returned function is called: what waits for a lock may have no socket open for a moment. */
+export function keepAlive(): () => void {
+  const timer = setInterval(() => {}, 1_000_000);
+  return () => clearInterval(timer);
+}

@@ -4,11 +4,11 @@ import { realClock } from '../clock.ts';
 import { DEFAULTS } from '../config.ts';
 import { cluster } from './cluster.ts';
 import { CommandFailure, EXIT, EXIT_CODES_HELP } from './exit-codes.ts';
-import { Settings } from './settings.ts';
+import { inspect, list } from './inspect.ts';
+import { run } from './run.ts';
+import { DEFAULT_ENDPOINTS, Settings, usage } from './settings.ts';
 import { start } from './start.ts';
 import { clusterStatus, describeStatus, statusExitCode } from './status.ts';
-
-const DEFAULT_ENDPOINTS = [0, 1, 2].map((offset) => `ws://127.0.0.1:${DEFAULTS.clientPort + offset}`);
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -16,6 +16,10 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 
 async function main(argv: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.ok;
+  // What follows `--` is not ours to read.
+  const separator = argv[0] === 'run' ? argv.indexOf('--') : -1;
+  const own = separator === -1 ? argv : argv.slice(0, separator);
+  const operands = separator === -1 ? undefined : argv.slice(separator + 1);
   const program = new Command('lockd');
   const finish = (run: (settings: Settings) => number | Promise<number>) =>
     async function (this: Command): Promise<void> {
@@ -36,7 +40,7 @@ Examples:
   lockd run nightly -- ./report.sh                    run a command while holding a lock
 ${EXIT_CODES_HELP}
 
-Every flag of start, cluster and status also comes from a variable (--data-dir: LOCKD_DATA_DIR) or from the
+Every flag also comes from a variable (--data-dir: LOCKD_DATA_DIR) or from the
 JSON file of --config ({"data-dir": "…"}); the flag wins, then the variable.`,
     );
 
@@ -94,20 +98,12 @@ ${EXIT_CODES_HELP}`,
     .option('--config <FILE>', 'JSON object with any of these')
     .action(finish(cluster));
 
-  program
-    .command('status')
-    .description('all members: who leads, how far each is, who cannot be reached')
-    .option('--endpoints <LIST>', `client addresses (${DEFAULT_ENDPOINTS.join(',')})`)
-    .option('--credentials <TOKEN>', 'where the cluster asks for it; better as LOCKD_CREDENTIALS')
+  withEndpoints(program.command('status').description('all members: who leads, how far each is, who cannot be reached'))
     .addOption(outputOption())
-    .option('--config <FILE>', 'JSON object with any of these')
     .action(
       finish(async (settings) => {
-        const status = await clusterStatus(
-          settings.list('endpoints') ?? DEFAULT_ENDPOINTS,
-          settings.text('credentials'),
-          realClock,
-        );
+        const endpoints = settings.list('endpoints') ?? DEFAULT_ENDPOINTS;
+        const status = await clusterStatus(endpoints, settings.text('credentials'), realClock);
         process.stdout.write(
           settings.text('output') === 'json' ? `${JSON.stringify(status)}\n` : describeStatus(status),
         );
@@ -115,8 +111,51 @@ ${EXIT_CODES_HELP}`,
       }),
     );
 
+  withEndpoints(
+    program
+      .command('run')
+      .description('run a command while holding a lock, like flock(1)')
+      .usage('NAME [options] -- COMMAND [ARGUMENTS…]')
+      .argument('<NAME>', 'of the lock')
+      .option('-x, --exclusive', 'nobody else holds it (default)')
+      .option('-s, --shared', 'others may hold it shared, nobody exclusively')
+      .option('-n, --nonblock', 'do not wait: end with 1 if it is not free')
+      .option('-w, --wait <SECONDS>', 'wait so long at most, then end with 1 (default: as long as it takes)')
+      .option('-E, --conflict-exit-code <CODE>', 'instead of 1')
+      .option('--session-ttl <DURATION>', 'how long the lock outlives this process if it dies: 15s'),
+  )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  lockd run nightly -- ./report.sh                    waits its turn
+  lockd run nightly -n -- ./report.sh                 or ends with 1 if somebody else runs it
+  lockd run deploy -w 60 -E 99 -- sh -c 'echo "$LOCKD_NAME $LOCKD_TOKEN"'
+
+The command finds LOCKD_NAME and LOCKD_TOKEN in its environment. Give the token to what it writes to, and let that refuse
+smaller ones. If the cluster does not answer for half of the session's TTL the command gets SIGTERM, and if the lock is
+lost SIGKILL, with everything it has started in its process group, before anybody else can have the lock.
+${EXIT_CODES_HELP}`,
+    )
+    .action(async function (this: Command): Promise<void> {
+      if (operands === undefined) throw usage('separate the command with --, as in: lockd run NAME -- COMMAND');
+      exitCode = await run(this.args[0] as string, operands, new Settings(flagsOf(this), withoutLockVariables()));
+    });
+
+  withEndpoints(program.command('inspect').description('who holds a name, and who waits for it').argument('<NAME>'))
+    .addOption(outputOption())
+    .action(async function (this: Command): Promise<void> {
+      exitCode = await inspect(this.args[0] as string, new Settings(flagsOf(this), process.env));
+    });
+
+  withEndpoints(program.command('ls').description('names on which something stands').argument('[PREFIX]'))
+    .addOption(outputOption())
+    .action(async function (this: Command): Promise<void> {
+      exitCode = await list(this.args[0] ?? '', new Settings(flagsOf(this), process.env));
+    });
+
   try {
-    await program.parseAsync(argv, { from: 'user' });
+    await program.parseAsync(own, { from: 'user' });
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
@@ -126,6 +165,19 @@ ${EXIT_CODES_HELP}`,
     }
     throw error;
   }
+}
+
+function withEndpoints(command: Command): Command {
+  return command
+    .option('--endpoints <LIST>', `client addresses (${DEFAULT_ENDPOINTS.join(',')})`)
+    .option('--credentials <TOKEN>', 'where the cluster asks for it; better as LOCKD_CREDENTIALS')
+    .option('--config <FILE>', 'JSON object with any of these');
+}
+
+/** A `run` inside a `run` is not to take the outer lock's variables for settings. */
+function withoutLockVariables(): NodeJS.ProcessEnv {
+  const { LOCKD_NAME: _name, LOCKD_TOKEN: _token, ...others } = process.env;
+  return others;
 }
 
 function outputOption(): Option {

@@ -1,5 +1,11 @@
 import { readFileSync } from 'node:fs';
+import { DEFAULTS } from '../config.ts';
 import { CommandFailure, EXIT } from './exit-codes.ts';
+
+/** Where `lockd cluster` listens by default. */
+export const DEFAULT_ENDPOINTS: readonly string[] = [0, 1, 2].map(
+  (offset) => `ws://127.0.0.1:${DEFAULTS.clientPort + offset}`,
+);
 
 /** Where a setting may come from, the first that has it: the flag, `LOCKD_…`, the file of --config. */
 export class Settings {

@@ -36,7 +36,8 @@ export class CommandRoute {
   /** In order: behind these every later command queues. */
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
-  #cancelPatience: (() => void) | undefined;
+  /** The timer for `#onPatienceEnd` runs. */
+  #isPatienceTimed = false;
   #isLeader = false;
   #leader: NodeId | undefined;
   #term = 0;
@@ -120,7 +121,7 @@ export class CommandRoute {
     }
     this.#waiting.push({ batch, from, number, sinceMs: this.#dependencies.clock.nowMs() });
     this.#waitingBytes += batch.bytes.length;
-    this.#cancelPatience ??= this.#dependencies.clock.after(this.#dependencies.patienceMs, () => this.#onPatienceEnd());
+    this.#timePatience(this.#dependencies.patienceMs);
   }
 
   #drain(): void {
@@ -174,8 +175,14 @@ export class CommandRoute {
     return isSent;
   }
 
+  #timePatience(delayMs: number): void {
+    if (this.#isPatienceTimed) return;
+    this.#isPatienceTimed = true;
+    this.#dependencies.clock.after(delayMs, () => this.#onPatienceEnd());
+  }
+
   #onPatienceEnd(): void {
-    this.#cancelPatience = undefined;
+    this.#isPatienceTimed = false;
     // A leader that only lacks room keeps what it was given: releases and ends are never refused for load.
     const isOverdue = (waiting: Waiting): boolean =>
       !this.#isLeader && this.#dependencies.clock.nowMs() - waiting.sinceMs >= this.#dependencies.patienceMs;
@@ -188,7 +195,7 @@ export class CommandRoute {
     if (this.#waiting.length > 0) {
       const oldest = this.#dependencies.clock.nowMs() - (this.#waiting[0] as Waiting).sinceMs;
       const restMs = Math.max(10, this.#dependencies.patienceMs - oldest);
-      this.#cancelPatience = this.#dependencies.clock.after(restMs, () => this.#onPatienceEnd());
+      this.#timePatience(restMs);
     }
   }
 

@@ -49,7 +49,8 @@ export class Reads {
   #indexed: { readonly index: number; readonly reads: readonly Queued[] }[] = [];
   #nextId = 1;
   #count = 0;
-  #cancelPatience: (() => void) | undefined;
+  /** The timer for `#onPatienceEnd` runs. */
+  #isPatienceTimed = false;
 
   constructor(dependencies: ReadDependencies) {
     this.#dependencies = dependencies;
@@ -63,7 +64,7 @@ export class Reads {
     this.#count++;
     this.#fresh.push({ read, sinceMs: this.#dependencies.clock.nowMs() });
     this.#begin();
-    this.#cancelPatience ??= this.#dependencies.clock.after(this.#dependencies.patienceMs, () => this.#onPatienceEnd());
+    this.#timePatience(this.#dependencies.patienceMs);
   }
 
   onStatus(status: RaftStatus): void {
@@ -167,8 +168,14 @@ export class Reads {
     if (this.#fresh.length > 0) this.#begin();
   }
 
+  #timePatience(delayMs: number): void {
+    if (this.#isPatienceTimed) return;
+    this.#isPatienceTimed = true;
+    this.#dependencies.clock.after(delayMs, () => this.#onPatienceEnd());
+  }
+
   #onPatienceEnd(): void {
-    this.#cancelPatience = undefined;
+    this.#isPatienceTimed = false;
     const oldestMs = this.#dependencies.clock.nowMs() - this.#dependencies.patienceMs;
     const isLate = (queued: Queued): boolean => queued.sinceMs <= oldestMs;
     const late: Queued[] = this.#fresh.filter(isLate);
@@ -189,9 +196,7 @@ export class Reads {
     }
     if (this.#fresh.length > 0) this.#begin();
     if (this.#count > 0) {
-      this.#cancelPatience = this.#dependencies.clock.after(this.#dependencies.patienceMs / 2, () =>
-        this.#onPatienceEnd(),
-      );
+      this.#timePatience(this.#dependencies.patienceMs / 2);
     }
   }
 }

@@ -123,7 +123,7 @@ export class LockNode {
     const peers = new Map([...configuration.initialCluster].map(([name, address]) => [nodeId(name), address]));
     peers.delete(self);
     await mkdir(configuration.dataDir, { recursive: true });
-    let node: LockNode | undefined;
+    const late: { node?: LockNode } = {};
     const transport = new PeerTransport({
       name: self,
       peers,
@@ -154,21 +154,22 @@ export class LockNode {
         // Before the node is complete nobody is connected who could hear of anything.
         events: {
           onReadsConfirmed: (round) => {
-            if (node !== undefined) node.#gateway.onReadsConfirmed(round);
+            if (late.node !== undefined) late.node.#gateway.onReadsConfirmed(round);
           },
           onStatusChanged: (status) => {
-            if (node !== undefined) node.#onStatus(status);
+            if (late.node !== undefined) late.node.#onStatus(status);
           },
           onConditionChanged: (condition, reason) => {
-            if (node !== undefined) node.#onCondition(condition, reason);
+            if (late.node !== undefined) late.node.#onCondition(condition, reason);
           },
           onTurnEnd: () => {
-            if (node !== undefined) node.#onTurnEnd();
+            if (late.node !== undefined) late.node.#onTurnEnd();
           },
         },
       },
     );
-    node = new LockNode(configuration, parts, driver, transport);
+    const node = new LockNode(configuration, parts, driver, transport);
+    late.node = node;
     sink.gateway = node.#gateway;
     try {
       await node.#listen();

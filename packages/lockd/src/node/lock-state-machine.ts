@@ -33,11 +33,11 @@ export class LockStateMachine implements StateMachine {
   }
 
   beginSnapshot(): SnapshotReader {
-    throw new Error('not yet');
+    return this.#table.beginSnapshot();
   }
 
   beginRestore(): SnapshotWriter {
-    throw new Error('not yet');
+    return this.#table.beginRestore();
   }
 
   reset(): void {}
