@@ -88,7 +88,7 @@ export class ManualClock implements Clock {
 }
 
 /** Resolves when no promise has anything left to do; what waits for real IO is not waited for. */
-function drainPromises(): Promise<void> {
+export function drainPromises(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });

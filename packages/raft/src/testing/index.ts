@@ -1,5 +1,5 @@
 /** Tools for tests of the core and the driver: nothing here runs in production. */
-export { ManualClock } from './clock.ts';
+export { drainPromises, ManualClock } from './clock.ts';
 export { CoreCluster, type CoreClusterOptions, DEFAULT_RAFT_OPTIONS } from './core-cluster.ts';
 export {
   bootstrappedDisk,
@@ -12,6 +12,7 @@ export {
   type StoredSnapshot,
   textOf,
 } from './core-member.ts';
+export { DurableLog } from './durable-log.ts';
 export { MemoryNetwork } from './memory-network.ts';
 export { SafetyChecker, SafetyViolation } from './safety-checker.ts';
 export { seededRandom } from './seeded-random.ts';

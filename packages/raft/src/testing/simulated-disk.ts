@@ -47,6 +47,8 @@ export class SimulatedDisk {
   #waiting: (() => void)[] = [];
   /** Syncs that completed: one for each durable batch, slot or file. */
   syncs = 0;
+  /** Called with every batch as it becomes durable; with nothing where the database became another one. */
+  onDurable: ((operations: readonly DatabaseOperation[] | undefined) => void) | undefined;
 
   constructor(options: SimulatedDiskOptions) {
     this.#clock = options.clock;
@@ -107,6 +109,7 @@ export class SimulatedDisk {
     const kept = this.#history.slice(0, Math.max(0, this.#history.length - count));
     this.#database = new Map();
     this.#history = [];
+    this.onDurable?.(undefined);
     for (const batch of kept) this.#applyDurably(batch);
     if (options.complains) this.#complaints.push('dropping 1 bytes; Corruption: simulated');
   }
@@ -120,7 +123,13 @@ export class SimulatedDisk {
       this.#database = database && new Map(database);
       this.#history = [...history];
       this.#files = new Map([...files].map(([name, bytes]) => [name, Uint8Array.from(bytes)]));
+      this.onDurable?.(undefined);
     };
+  }
+
+  /** Every durable record, in the order of keys. */
+  durableRecords(): [string, Uint8Array][] {
+    return [...(this.#database ?? [])].sort(([left], [right]) => (left < right ? -1 : 1));
   }
 
   /** Names and keys of everything durable, for choosing what to spoil. */
@@ -177,7 +186,7 @@ export class SimulatedDisk {
 
   async batch(operations: readonly DatabaseOperation[], isSynced: boolean): Promise<void> {
     const copy = operations.map((operation) =>
-      operation.type === 'put' ? { ...operation, value: Uint8Array.from(operation.value) } : operation,
+      operation.type === 'put' ? { ...operation, value: new Uint8Array(operation.value) } : operation,
     );
     this.#unsynced.push(copy);
     if (!isSynced) return;
@@ -218,7 +227,7 @@ export class SimulatedDisk {
   }
 
   async writeSlot(name: string, offset: number, bytes: Uint8Array): Promise<void> {
-    const write = { name, offset, bytes: Uint8Array.from(bytes) };
+    const write = { name, offset, bytes: new Uint8Array(bytes) };
     this.#pendingSlots.push(write);
     await this.#sync('slot');
     this.#pendingSlots.splice(this.#pendingSlots.indexOf(write), 1);
@@ -254,6 +263,7 @@ export class SimulatedDisk {
     this.#database ??= new Map();
     this.#history.push(batch);
     applyTo(this.#database, batch);
+    this.onDurable?.(batch);
   }
 
   #settleFile(name: string, bytes: Uint8Array | undefined): void {
