@@ -231,7 +231,7 @@ export class ClientCore implements RequestHost, LinkOwner {
     return deferred.promise;
   }
 
-  releaseQuietly(request: LockRequest): Promise<void> {
+  releaseQuietly(request: LockRequest): Promise<unknown> {
     const now = this.now();
     this.enforceLeases(now);
     if (request.isReleased || request.loss(now) !== undefined) return Promise.resolve();
@@ -870,7 +870,7 @@ export class ClientCore implements RequestHost, LinkOwner {
   #failOpening(error: LockdError): void {
     const opening = this.#opening;
     this.#opening = undefined;
-    this.#stop();
+    this.#stop(true);
     opening?.reject(error);
   }
 
@@ -886,17 +886,18 @@ export class ClientCore implements RequestHost, LinkOwner {
       this.#takeQuery(id);
       query.deferred.reject(closedError());
     }
+    let isClean = true;
     if (session.id !== 0 && !session.isOver) {
       // After the releases that are under way, so that those who await them hear the truth.
       const ended = this.#submitClose(session);
-      await this.#bounded(
+      isClean = await this.#bounded(
         ended,
         now,
         'the end of the session was not acknowledged',
         'the service ends it after its TTL',
       );
     }
-    this.#stop();
+    this.#stop(isClean);
   }
 
   /** Settles when `close` is acknowledged or the session is known to be over. */
@@ -907,10 +908,10 @@ export class ClientCore implements RequestHost, LinkOwner {
     return close.deferred.promise.then(ignore, ignore);
   }
 
-  /** Waits for `action`, at most `releaseTimeoutMs`. What goes wrong is reported; never rejects. */
-  #bounded(action: Promise<void>, now: Instant, what: string, butThen: string): Promise<void> {
+  /** Waits for `action`, at most `releaseTimeoutMs`; whether it was done by then. What goes wrong is reported; never rejects. */
+  #bounded(action: Promise<void>, now: Instant, what: string, butThen: string): Promise<boolean> {
     const timeoutMs = this.#options.releaseTimeoutMs;
-    const settled = new Deferred<void>();
+    const settled = new Deferred<boolean>();
     const bound = new Alarm(() => {
       this.#report(
         new LockdError('LOCKD_OUTCOME_UNKNOWN', `${what} within ${timeoutMs} ms; ${butThen}`, {
@@ -918,18 +919,18 @@ export class ClientCore implements RequestHost, LinkOwner {
           outcome: 'unknown',
         }),
       );
-      settled.resolve();
+      settled.resolve(false);
     });
     this.#alarmIn(bound, timeoutMs, now);
     action.then(
       () => {
         this.waits.remove(bound);
-        settled.resolve();
+        settled.resolve(true);
       },
       (error: unknown) => {
         if (bound.heapIndex >= 0) this.#report(error);
         this.waits.remove(bound);
-        settled.resolve();
+        settled.resolve(false);
       },
     );
     return settled.promise;
@@ -940,9 +941,10 @@ export class ClientCore implements RequestHost, LinkOwner {
     this.wakeAt(alarm.dueMs);
   }
 
-  #stop(): void {
+  #stop(isClean: boolean): void {
     this.#isClosing = true;
-    for (const operation of this.#session.end('client-closed', closedError())) operation.abandoned(closedError());
+    const error = isClean ? closedError() : unacknowledgedError();
+    for (const operation of this.#session.end('client-closed', error)) operation.abandoned(error);
     this.#isStopped = true;
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
@@ -971,6 +973,11 @@ function ignore(): void {}
 
 function closedError(): LockdError {
   return new LockdError('LOCKD_CLOSED', 'the client is closed', { retryable: false, outcome: 'unknown' });
+}
+
+function unacknowledgedError(): LockdError {
+  const message = 'the client was closed before an answer came; what it held is free after the TTL of its session';
+  return new LockdError('LOCKD_OUTCOME_UNKNOWN', message, { retryable: false, outcome: 'unknown' });
 }
 
 function expiredError(): LockdError {

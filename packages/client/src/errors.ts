@@ -92,8 +92,23 @@ export interface Refusal {
   readonly detail: ErrorDetail | null;
 }
 
+/** Worth another try by their nature, whatever node said so; a server marks what it could not do just now. */
+const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'LOCKD_BUSY',
+  'LOCKD_WAIT_TIMEOUT',
+  'LOCKD_DEADLOCK',
+  'LOCKD_CONFLICT',
+  'LOCKD_SESSION_EXPIRED',
+  'LOCKD_NO_QUORUM',
+  'LOCKD_OVERLOADED',
+]);
+
 export function refusalError(refusal: Refusal): LockdError {
-  return new LockdError(refusal.code, refusal.message, refusal);
+  return new LockdError(refusal.code, refusal.message, {
+    retryable: refusal.retryable || RETRYABLE.has(refusal.code),
+    outcome: refusal.outcome,
+    detail: refusal.detail,
+  });
 }
 
 export function invalid(message: string): LockdError {

@@ -29,7 +29,7 @@ export class HeldLock implements AsyncDisposable {
 
   /** Fencing token: for a name, a later grant has a larger one, for ever. Below 2^53. */
   get token(): number {
-    return this.#request.token;
+    return this.#request.root.token;
   }
 
   /** A permit's slot, 1 to limit; undefined for a lock. A permit's token orders the grants of its slot. */
@@ -116,7 +116,7 @@ export class HeldLock implements AsyncDisposable {
    * that it cannot hide an error of the block. Does nothing after a release or a loss.
    */
   [Symbol.asyncDispose](): Promise<void> {
-    this.#disposal ??= this.#request.releaseQuietly();
+    this.#disposal ??= this.#request.releaseQuietly().then(() => {});
     return this.#disposal;
   }
 

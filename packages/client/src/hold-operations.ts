@@ -35,7 +35,7 @@ export class Extension extends HoldOperation {
   }
 
   message(session: number, seq: number, acked: number): ClientMessage {
-    return ['extend', session, seq, acked, this.request.root.handle, this.#leaseMs];
+    return ['extend', session, seq, acked, this.request.handle, this.#leaseMs];
   }
 
   succeeded(): void {
@@ -46,7 +46,7 @@ export class Extension extends HoldOperation {
 
 export class Downgrade extends HoldOperation {
   message(session: number, seq: number, acked: number): ClientMessage {
-    return ['downgrade', session, seq, acked, this.request.root.handle];
+    return ['downgrade', session, seq, acked, this.request.handle];
   }
 
   succeeded(): void {
@@ -56,7 +56,7 @@ export class Downgrade extends HoldOperation {
 
 export class Upgrade extends HoldOperation {
   message(session: number, seq: number, acked: number): ClientMessage {
-    return ['upgrade', session, seq, acked, this.request.root.handle];
+    return ['upgrade', session, seq, acked, this.request.handle];
   }
 
   succeeded(value: unknown): void {

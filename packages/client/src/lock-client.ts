@@ -247,20 +247,20 @@ export class LockClient implements AsyncDisposable {
       const request = HeldLock.requestOf(lock);
       return request.session === session && lock.held ? [request] : [];
     });
-    const holding = [...new Set(held.map((request) => request.root.handle))];
+    const holding = [...new Set(held.map((request) => request.handle))];
     if (reentrant === undefined) return holding.length === 0 ? undefined : { holding };
     let reenter: number[];
     if (reentrant === true) {
       if (!this.#holding.isKnown)
         throw invalid('this runtime does not tell what the caller holds: pass the lock itself as `reentrant`');
-      reenter = held.filter((request: LockRequest) => request.spec.name === name).map((request) => request.root.handle);
+      reenter = held.filter((request: LockRequest) => request.spec.name === name).map((request) => request.handle);
     } else {
       reentrant.assertHeld();
       const request = HeldLock.requestOf(reentrant);
       if (request.session !== session) throw invalid('`reentrant` is a lock of another client');
       if (request.spec.name !== name)
         throw invalid(`\`reentrant\` holds ${JSON.stringify(request.spec.name)}, not ${JSON.stringify(name)}`);
-      reenter = [request.root.handle];
+      reenter = [request.handle];
     }
     return {
       ...(holding.length === 0 ? undefined : { holding }),

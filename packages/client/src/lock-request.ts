@@ -28,7 +28,7 @@ export interface RequestHost {
   /** The timer fires at this time of the monotonic clock, or before. */
   wakeAt(dueMs: number): void;
   /** Settles when the lock is released or that has taken too long; failures go to the hook. Never rejects. */
-  releaseQuietly(request: LockRequest): Promise<void>;
+  releaseQuietly(request: LockRequest): Promise<unknown>;
 }
 
 /** What an acquire is asked for, validated. */
@@ -190,6 +190,21 @@ export class LockRequest extends Operation implements Deadline {
       return;
     }
     if (this.#state === 'over') return;
+    if (
+      reason === 'unknown' &&
+      this.#state === 'waiting' &&
+      !this.#isCancelled &&
+      this.spec.options?.onceKey !== undefined
+    ) {
+      // Its turn came while nobody listened, and found the work done: asking anew gets that answer.
+      this.#session.requests.delete(this.seq);
+      this.seq = 0;
+      this.isRepeated = false;
+      this.#state = 'pending';
+      this.#session.submit(this);
+      this.#host.flushSoon();
+      return;
+    }
     const wasConfirming = this.#state === 'confirming';
     this.#finish();
     if (!this.#isCancelled) this.deferred.reject(wasConfirming ? this.#endedEarly() : endError(reason, this.spec));
@@ -251,7 +266,6 @@ export class LockRequest extends Operation implements Deadline {
   }
 
   upgraded(token: number): void {
-    this.token = token;
     this.root.token = token;
   }
 
@@ -345,7 +359,7 @@ export class LockRequest extends Operation implements Deadline {
       // Overdue by the wall clock alone, by less than makes the client look at every deadline.
       if (this.lossReason === undefined && this.root.#ownRemainingMs(now) <= 0) this.root.#expire(now);
     }
-    return this.lossReason === undefined ? undefined : new LockLost(this.lossReason, this.spec.name, this.token);
+    return this.lossReason === undefined ? undefined : new LockLost(this.lossReason, this.spec.name, this.root.token);
   }
 
   get signal(): AbortSignal {
@@ -357,7 +371,7 @@ export class LockRequest extends Operation implements Deadline {
     return this.#controller.signal;
   }
 
-  releaseQuietly(): Promise<void> {
+  releaseQuietly(): Promise<unknown> {
     return this.#host.releaseQuietly(this);
   }
 
@@ -409,7 +423,7 @@ export class LockRequest extends Operation implements Deadline {
     this.#finish();
     if (!this.isReleased) {
       this.lossReason = reason;
-      this.#controller?.abort(new LockLost(reason, this.spec.name, this.token));
+      this.#controller?.abort(new LockLost(reason, this.spec.name, this.root.token));
     }
     for (const sharer of this.#sharers ?? []) sharer.lose(reason);
   }
@@ -628,7 +642,7 @@ class Release extends AwaitedOperation<void> {
   }
 
   override abandoned(error: LockdError): void {
-    // Closing the client releases everything, which is what was asked for.
+    // The session was closed, which releases everything: what was asked for.
     if (error.code === 'LOCKD_CLOSED') this.deferred.resolve();
     else super.abandoned(error);
   }

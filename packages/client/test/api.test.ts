@@ -275,6 +275,21 @@ describe('other kinds', () => {
     expect(waiting.value).toEqual({ ran: false });
   });
 
+  test('a waiting once whose work was completed while nobody listened asks anew', async () => {
+    const { world, cluster, client } = await connected();
+    const free = cluster.occupy('nightly');
+    const waiting = outcome(client.once('nightly', { key: 'monday' }, () => 'ran'));
+    await world.settle();
+    cluster.completed.add('monday');
+    cluster.isMute = true;
+    cluster.drop(cluster.session.id, 1);
+    free();
+    cluster.isMute = false;
+    cluster.breakConnections();
+    await world.settle();
+    expect(waiting.value).toEqual({ ran: false });
+  });
+
   test('options travel as they are', async () => {
     const { world, cluster, client } = await connected();
     const lock = client.acquire('a', {
@@ -358,6 +373,28 @@ describe('closing', () => {
     expect(releasing.state).toBe('fulfilled');
     const kinds = cluster.frames.at(-2)?.messages.map((message) => message[0]);
     expect(kinds).toEqual(['release', 'close']);
+  });
+
+  test('a release that nobody acknowledged by then is told as unknown', async () => {
+    const { world, cluster, client } = await connected();
+    const lock = await soon(world, client.acquire('a'));
+    for (const endpoint of cluster.endpoints) cluster.kill(endpoint);
+    const releasing = outcome(lock.release());
+    void client.close();
+    await world.advance(5100);
+    expect(releasing.error).toMatchObject({ code: 'LOCKD_OUTCOME_UNKNOWN', outcome: 'unknown' });
+  });
+
+  test('is done as well when the service says that the session has ended, instead of an answer', async () => {
+    const { world, cluster, client } = await connected();
+    cluster.intercept = (_connection, message) => {
+      if (message[0] !== 'close') return false;
+      cluster.endSession(message[1], true);
+      return true;
+    };
+    const closing = outcome(client.close());
+    await world.settle();
+    expect(closing.state).toBe('fulfilled');
   });
 
   test('is bounded in time', async () => {

@@ -223,6 +223,12 @@ export class FakeCluster {
     this.#answer(request.session, ['ended', request.session.id, request.handle, reason]);
   }
 
+  /** Forgets a waiter without a word. */
+  drop(session: number, handle: number): void {
+    const request = this.#requests.find((candidate) => candidate.session.id === session && candidate.handle === handle);
+    if (request !== undefined) this.#remove(request);
+  }
+
   endSession(id: number, tells: boolean): void {
     const session = this.sessions.get(id);
     if (session === undefined) return;
