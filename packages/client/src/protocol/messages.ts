@@ -187,7 +187,10 @@ export type ServerMessage =
   | readonly ['members', readonly Member[]]
   /** Answer to a request of the connection. */
   | readonly ['result', id: number, value: unknown]
-  /** `session` 0: `number` is the id of a request of the connection (0: the connection itself, which is then closed). */
+  /**
+   * `session` 0: `number` is the id of a request of the connection (0: the connection itself, which is then closed).
+   * Else `number` is the seq of an operation (0: the attach of that session that the hello asked for).
+   */
   | readonly [
       'error',
       session: number,
