@@ -34,7 +34,7 @@ export async function runReport(
     const notes =
       busy > 0.5
         ? [
-            `The machine was busy with other work when the run began (load ${machine.loadAverage.toFixed(1)} on ${machine.cores} cores): the figures are noisy and too low.`,
+            `The machine was busy with other work when the run began (load ${machine.loadAverage.toFixed(1)} on ${machine.cores} cores): the figures are noisy, and worse than on an idle one.`,
           ]
         : [];
     const report: Report = {

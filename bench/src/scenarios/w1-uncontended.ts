@@ -46,6 +46,7 @@ export async function runW1(
         ttlMs: SESSION_TTL_MS,
       });
     }
+    for (const [system, load] of loads) await rampUp(context, system, load);
     for (let repeat = 1; repeat <= options.repeats; repeat++) {
       for (const workers of options.workers) {
         for (const [system, load] of loads) {
@@ -73,6 +74,24 @@ export async function runW1(
     await Promise.all([...loads.values()].map((load) => load.stop()));
   }
   return [...cells.values()].sort((a, b) => a.workers - b.workers);
+}
+
+const RAMP_UP_WORKERS = 64;
+const RAMP_UP_MS = 5000;
+
+/**
+ * Load that is not measured, for servers and load generator alike: code that a virtual machine has not compiled yet
+ * takes several times as long, and the first figures taken would be of that.
+ */
+export async function rampUp(context: Context, system: RunningSystem, load: LoadGenerator): Promise<void> {
+  context.log(`warming up ${system.name} …`);
+  await load.run({
+    type: 'cycles',
+    prefix: freshPrefix('warm-up'),
+    workers: RAMP_UP_WORKERS,
+    warmUpMs: 0,
+    measureMs: RAMP_UP_MS,
+  });
 }
 
 export function errorText(errors: Readonly<Record<string, number>>): string {
@@ -119,7 +138,7 @@ export function w1Tables(cells: readonly W1Cell[], options: W1Options): readonly
         ];
       }),
       notes: [
-        `Medians of ${options.repeats} interleaved repeats of ${options.measureMs / 1000} s over ${options.connections ?? CONNECTIONS} connections; max is the largest of all repeats; spread is (largest − smallest) / median of cycles/s. ${loop}`,
+        `Medians of ${options.repeats} interleaved repeats of ${options.measureMs / 1000} s over ${options.connections ?? CONNECTIONS} connections; max is the largest of all repeats; spread is (largest − smallest) / median of cycles/s. Before the first, ${RAMP_UP_MS / 1000} s of load at ${RAMP_UP_WORKERS} workers were not measured. ${loop}`,
       ],
     },
     {

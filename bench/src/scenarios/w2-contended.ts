@@ -16,6 +16,9 @@ export interface W2Cell {
   readonly samples: readonly Sample[];
 }
 
+/** Before a system's first repeat: see `rampUp`. */
+const FIRST_WARM_UP_MS = 3000;
+
 /** W2: one name that everybody wants, handed from one to the next. */
 export async function runW2(
   context: Context,
@@ -33,13 +36,15 @@ export async function runW2(
           usage: 'contended',
           ttlMs: SESSION_TTL_MS,
         });
-        const sample = await measure(system, load, {
+        const workload = {
           type: 'contended',
           prefix: freshPrefix('w2'),
           workers: options.waiters,
           warmUpMs: options.warmUpMs,
           measureMs: options.measureMs,
-        });
+        } as const;
+        if (repeat === 1) await load.run({ ...workload, warmUpMs: 0, measureMs: FIRST_WARM_UP_MS });
+        const sample = await measure(system, load, workload);
         samples.push(sample);
         context.log(
           `w2 ${repeat}/${options.repeats} ${system.name}: ${formatCount(sample.cyclesPerSecond)} hand-offs/s${errorText(sample.errors)}`,

@@ -4,6 +4,7 @@ import type { Findings, Table } from '../report/report.ts';
 import { type RunningLockd, startLockd } from '../systems/lockd-system.ts';
 import { CONNECTIONS, type Context, freshPrefix, type Timing } from './context.ts';
 import { cpuPerThousand, measure, medianOf, type Sample } from './measure.ts';
+import { rampUp } from './w1-uncontended.ts';
 
 export const DIMENSIONS = ['held locks', 'sessions', 'waiters', 'names', 'log entries'] as const;
 export type Dimension = (typeof DIMENSIONS)[number];
@@ -38,6 +39,7 @@ export async function runW6(context: Context, options: W6Options): Promise<Findi
       const connect = { connections: CONNECTIONS, usage: 'contended', ttlMs: TTL_MS } as const;
       await background.connect(cluster.driver, { ...connect, workers: 1024 });
       await load.connect(cluster.driver, { ...connect, workers: WORKERS });
+      await rampUp(context, cluster, load);
       let reached = 0;
       for (const size of [options.base, options.base * 10, options.base * 100]) {
         await grow(cluster, background, load, dimension, reached, size);

@@ -104,8 +104,9 @@ export async function startLockd(scratch: Scratch, options: LockdOptions): Promi
       cwd: directory,
       env: {
         ...(nodeOptions.length > 0 ? { NODE_OPTIONS: nodeOptions.join(' ') } : {}),
-        LOCKD_BENCH_PROBE_DIR: directory,
-        LOCKD_BENCH_GARBAGE_MB: String(options.garbageMbPerSecond ?? 0),
+        // Not LOCKD_…: those are settings of lockd, which `cluster` does not pass on.
+        BENCH_PROBE_DIR: directory,
+        BENCH_GARBAGE_MB: String(options.garbageMbPerSecond ?? 0),
       },
     },
   );

@@ -1,6 +1,6 @@
 /**
  * Loaded into a server's process by NODE_OPTIONS=--import; part of no product. On SIGUSR2 it collects garbage and
- * writes the process's memory to LOCKD_BENCH_PROBE_DIR/<pid>.memory.json. With LOCKD_BENCH_GARBAGE_MB it makes so
+ * writes the process's memory to BENCH_PROBE_DIR/<pid>.memory.json. With BENCH_GARBAGE_MB it makes so
  * many megabytes of objects a second, each living for about two seconds, so that the collector has work in
  * both generations while the server serves.
  */
@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-const directory = process.env['LOCKD_BENCH_PROBE_DIR'];
-const garbageMb = Number(process.env['LOCKD_BENCH_GARBAGE_MB'] ?? 0);
+const directory = process.env['BENCH_PROBE_DIR'];
+const garbageMb = Number(process.env['BENCH_GARBAGE_MB'] ?? 0);
 /** `lockd cluster` itself loads this too; only the nodes matter. */
 const isNode = process.argv.includes('start');
 
