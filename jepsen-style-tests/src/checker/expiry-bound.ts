@@ -29,7 +29,7 @@ export function checkExpiryBound(lines: readonly HistoryLine[], options: ExpiryB
     for (const line of ofKey) {
       if (line.owner === null) continue;
       if (line.op === 'expire') expires.set(line.owner, line);
-      if (line.op === 'release' && line.result !== 'fail') released.set(line.owner, line);
+      if (line.op === 'release') released.set(line.owner, line);
     }
     const grants = grantsOf(ofKey)
       .filter((grant) => modeOf(grant) === 'exclusive')
@@ -42,7 +42,7 @@ export function checkExpiryBound(lines: readonly HistoryLine[], options: ExpiryB
       if (expire === undefined || next.queued === undefined || next.queued > expire.call || next.disconnected === true)
         continue;
       // Given back by its holder. One that the SDK gives back because it is lost comes free even sooner.
-      if (release !== undefined && (release.result === 'ok' || expire.told === undefined)) continue;
+      if (release !== undefined && (release.result !== 'unknown' || expire.told === undefined)) continue;
       const rearmedNs = Math.max(0, ...options.leadersSinceNs.filter((atNs) => atNs <= next.return)) + options.ttlNs;
       const boundNs = Math.max(expire.call, rearmedNs) + slackNs;
       if (options.excuses.some(({ fromNs, toNs }) => fromNs < next.return && toNs > expire.call - options.ttlNs))

@@ -27,6 +27,9 @@ export function checkTokens(lines: readonly HistoryLine[]): Verdict {
     const blame = (what: string, window: readonly HistoryLine[]): void => {
       failures.push(failure(key, what, window, originNs));
     };
+    const unanswered = ofKey.filter(
+      (line) => line.op === 'acquire' && line.result === 'unknown' && modeOf(line) === 'shared',
+    );
     const byToken = new Map<number, Grant[]>();
     for (const grant of grants) {
       const same = byToken.get(grant.token);
@@ -62,7 +65,9 @@ export function checkTokens(lines: readonly HistoryLine[]): Verdict {
       }
       let phaseEndsNs = endNs(first, ofKey);
       for (const grant of inOrder.slice(1)) {
-        if (grant.call > phaseEndsNs) {
+        // Somebody whose answer was lost may have stood in the phase all the while.
+        const mayBeOpen = unanswered.some((line) => line.call < grant.call && line.call > first.call - LONGEST_WAIT_NS);
+        if (grant.call > phaseEndsNs && !mayBeOpen) {
           blame(
             `the shared phase with token ${token} of ${key} was over before ${grant.owner} asked, yet it got the same token`,
             [first, grant, ...releasesOf(first, ofKey)],
@@ -92,6 +97,9 @@ export function checkTokens(lines: readonly HistoryLine[]): Verdict {
 function releasesOf(grant: Grant, ofKey: readonly HistoryLine[]): readonly HistoryLine[] {
   return ofKey.filter((line) => line.op === 'release' && line.owner === grant.owner);
 }
+
+/** Requests that are older than this are taken to be over. */
+const LONGEST_WAIT_NS = 60e9;
 
 const endCache = new WeakMap<readonly HistoryLine[], Map<string, number>>();
 

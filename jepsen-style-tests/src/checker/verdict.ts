@@ -30,7 +30,7 @@ export function verdictOf(
   judged: number,
   unit: string,
   failures: readonly Failure[],
-  total = failures.length,
+  total: number = failures.length,
 ): Verdict {
   if (total > 0) {
     const first = failures[0];

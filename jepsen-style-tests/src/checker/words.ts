@@ -18,7 +18,7 @@ export function describeLine(line: HistoryLine, originNs: number): string {
       if (line.result === 'ok')
         return `${line.owner} got ${line.key}${mode} with token ${line.token}, ${when}${queueNote(line, at)}`;
       if (line.result === 'unknown')
-        return `${line.owner} asked for ${line.key}${mode}, ${when}: it may or may not have got it`;
+        return `${line.owner} asked for ${line.key}${mode}, ${when}: it may or may not have got it${queueNote(line, at)}`;
       return `${line.owner} was refused ${line.key}${mode} ${line.because === undefined ? `because ${line.holder ?? 'somebody'} had it` : `(${line.because})`}, ${when}${queueNote(line, at)}`;
     case 'release':
       if (line.result === 'ok') return `${line.owner} was released from ${line.key} by ${line.client}, ${when}`;

@@ -13,7 +13,7 @@ export class ClientProcess implements Victim {
   isReady = false;
   isPaused = false;
   /** The sets it is just reading and writing. */
-  readonly atWork = new Set<string>();
+  readonly atWork: Set<string> = new Set();
   onDeath = (_isExpected: boolean, _stderr: string): void => {};
   onKill = (): Promise<void> => Promise.resolve();
   readonly #child: ChildProcess;

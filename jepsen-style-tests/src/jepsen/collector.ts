@@ -29,12 +29,12 @@ export class Collector {
   readonly lines: HistoryLine[] = [];
   readonly violations: ClientViolation[] = [];
   readonly onceRuns: OnceRun[] = [];
-  readonly added = new Map<string, string[]>();
-  readonly rejected = new Map<string, number>();
-  readonly errors = new Map<string, number>();
+  readonly added: Map<string, string[]> = new Map();
+  readonly rejected: Map<string, number> = new Map();
+  readonly errors: Map<string, number> = new Map();
   /** Answered requests, by workload. */
-  readonly operations = new Map<string, number>();
-  readonly lastOperationNs = new Map<string, number>();
+  readonly operations: Map<string, number> = new Map();
+  readonly lastOperationNs: Map<string, number> = new Map();
   stalls = 0;
 
   readonly #directory: string;

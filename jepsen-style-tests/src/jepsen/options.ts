@@ -13,7 +13,7 @@ export interface JepsenOptions {
   readonly clients: number;
 }
 
-export const USAGE = `npm run jepsen -- [options]
+export const USAGE: string = `npm run jepsen -- [options]
 
   --seconds N       how long faults and clients run (default 60)
   --nodes N         3, 5 or 7 (default 3)

@@ -294,7 +294,7 @@ const cutAcks: Fault = {
     const pairs = cluster.names.map((name): Pair => [name, victim.name]);
     const measure = meter(cluster, pairs);
     for (const [from, to] of pairs) cluster.network.set(from, to, { mode: 'silence' });
-    await sleep(random.between(250, 900), signal);
+    await sleep(random.between(500, 1200), signal);
     for (const [from, to] of pairs) {
       cluster.network.cut(from, to);
       cluster.network.set(from, to, { mode: 'open' });

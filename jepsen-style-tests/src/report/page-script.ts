@@ -2,7 +2,7 @@
  * The page's script: one canvas that draws what is in view, so that 100,000 operations stay quick. Far out it shows how
  * busy each row is, close in each hold with its token. Plain JavaScript: it runs as it stands here.
  */
-export const PAGE_SCRIPT = String.raw`
+export const PAGE_SCRIPT: string = String.raw`
 'use strict';
 const data = JSON.parse(document.getElementById('data').textContent);
 const canvas = document.getElementById('timeline'), tip = document.getElementById('tip'), draw2d = canvas.getContext('2d');

@@ -34,7 +34,7 @@ const exclusive: Lane = async ({ recorder, random, stop }) => {
       await recorder.release(hold);
     }
     if (random.chance(0.15)) await recorder.read(key, 'exclusive');
-    await sleep(random.between(0, 40), stop);
+    await sleep(random.between(20, 260), stop);
   }
 };
 
@@ -46,7 +46,7 @@ const fifo: Lane = async ({ recorder, random, stop }) => {
       await work(hold, random.between(0, 4), stop);
       await recorder.release(hold);
     }
-    await sleep(random.between(0, 10), stop);
+    await sleep(random.between(10, 120), stop);
   }
 };
 
@@ -64,7 +64,7 @@ const cancel: Lane = async ({ recorder, random, stop }) => {
       await recorder.release(hold);
     }
     if (random.chance(0.1)) await recorder.read(key, 'exclusive');
-    await sleep(random.between(0, 20), stop);
+    await sleep(random.between(10, 160), stop);
   }
 };
 
@@ -81,7 +81,7 @@ const lease: Lane = async ({ recorder, random, stop }) => {
       await work(hold, random.chance(0.3) ? leaseMs * 1.5 : random.between(0, leaseMs / 2), stop);
       await recorder.release(hold);
     }
-    await sleep(random.between(5, 60), stop);
+    await sleep(random.between(20, 260), stop);
   }
 };
 
@@ -95,7 +95,7 @@ const shared: Lane = async ({ recorder, random, stop }) => {
       await recorder.release(hold);
     }
     if (random.chance(0.1)) await recorder.read(key, 'shared');
-    await sleep(random.between(0, 40), stop);
+    await sleep(random.between(20, 260), stop);
   }
 };
 
@@ -112,7 +112,7 @@ const semaphore: Lane = async ({ recorder, random, stop }) => {
       await work(hold, random.between(0, 40), stop);
       await recorder.release(hold);
     }
-    await sleep(random.between(0, 40), stop);
+    await sleep(random.between(20, 260), stop);
   }
 };
 
@@ -126,7 +126,7 @@ const multi: Lane = async ({ recorder, random, stop }) => {
       await work(hold, random.between(0, 25), stop);
       await recorder.release(hold);
     }
-    await sleep(random.between(0, 40), stop);
+    await sleep(random.between(20, 260), stop);
   }
 };
 
@@ -167,7 +167,7 @@ const reentrant: Lane = async ({ recorder, random, report, stop }) => {
       }
       await recorder.release(hold);
     }
-    await sleep(random.between(5, 60), stop);
+    await sleep(random.between(20, 260), stop);
   }
 };
 

@@ -89,11 +89,19 @@ export class Recorder {
       ...(controller === undefined ? {} : { signal: controller.signal }),
     };
     const call = monotonicNs();
-    const waitNote = (): Partial<HistoryLine> => {
+    const waitNote = (endedNs?: number): Partial<HistoryLine> => {
       const queued = this.#tap.queuedNs(owner);
       return {
         ...(queued === undefined ? {} : { queued }),
-        until: Math.min(call + waitMs * 1e6, cancelledNs ?? Infinity),
+        // Its session may have ended under it, or the SDK has given up: then nobody waits any more.
+        until: Math.min(
+          call + waitMs * 1e6,
+          cancelledNs ?? Infinity,
+          endedNs ?? Infinity,
+          // It may have been granted without our hearing of it, and its own lease have run out.
+          leaseMs === undefined || endedNs === undefined ? Infinity : call + leaseMs * 1e6,
+          this.#tap.ownerMayEndNs(owner) ?? Infinity,
+        ),
         ...(this.#tap.disconnects > disconnectsBefore ? { disconnected: true } : {}),
       };
     };
@@ -114,7 +122,7 @@ export class Recorder {
         result = { ok: true, lock: await this.client.acquire(keys[0] as string, sdkOptions) };
       }
     } catch (error) {
-      this.#refused(error, owner, lines, call, waitNote());
+      this.#refused(error, owner, lines, call, waitNote(monotonicNs()));
       return undefined;
     } finally {
       forgetCancel();
@@ -277,7 +285,10 @@ export class Recorder {
     const mode = hold.mode === 'shared' ? { mode: hold.mode } : {};
     const endNs = hold.toldNs ?? release.call;
     const fromNs = Math.min(hold.lastHeldNs ?? endNs, endNs) - 1e9;
-    const stalled = this.#stalls.some((stall) => stall.toNs > fromNs && stall.fromNs < endNs + 1e9);
+    const stalled =
+      // What has just been overslept is not in the list yet.
+      monotonicNs() - this.#lastTickNs > (LOOK_EVERY_MS + STALL_MS) * 1e6 ||
+      this.#stalls.some((stall) => stall.toNs > fromNs && stall.fromNs < endNs + 1e9);
     for (const key of hold.keys) {
       this.#line({ ...release, ...mode, key });
       this.#line({

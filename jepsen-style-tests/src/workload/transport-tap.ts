@@ -16,6 +16,7 @@ export class TransportTap implements Transport {
   readonly #owners = new Map<string, string>();
   readonly #queuedNs = new Map<string, number>();
   readonly #sentNs = new Map<string, number>();
+  readonly #sessionOf = new Map<string, number>();
   #disconnects = 0;
 
   constructor(inner: Transport, links: Readonly<Record<string, string>>) {
@@ -44,9 +45,16 @@ export class TransportTap implements Transport {
     return known === undefined ? undefined : known.sinceNs + known.ttlNs;
   }
 
+  /** The same for the session on which this owner's request was sent. */
+  ownerMayEndNs(owner: string): number | undefined {
+    const session = this.#sessionOf.get(owner);
+    return session === undefined ? undefined : this.sessionMayEndNs(session);
+  }
+
   forget(owner: string): void {
     this.#queuedNs.delete(owner);
     this.#sentNs.delete(owner);
+    this.#sessionOf.delete(owner);
   }
 
   open(endpoint: string, handler: ConnectionHandler): Connection {
@@ -95,6 +103,7 @@ export class TransportTap implements Transport {
         if (owner === undefined) return;
         this.#owners.set(`${String(message[1])} ${String(message[2])}`, owner);
         if (!this.#sentNs.has(owner)) this.#sentNs.set(owner, atNs);
+        this.#sessionOf.set(owner, Number(message[1]));
         if (this.#owners.size > 4096) this.#owners.delete(this.#owners.keys().next().value as string);
         return;
       }
