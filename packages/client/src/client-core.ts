@@ -97,6 +97,7 @@ export class ClientCore implements RequestHost, LinkOwner {
 
   #cancelTimer: (() => void) | undefined;
   #timerDueMs = Number.POSITIVE_INFINITY;
+  #timerKeepsAlive = false;
   #isFlushScheduled = false;
   #skewMs: number;
   #isSuspect = false;
@@ -269,10 +270,15 @@ export class ClientCore implements RequestHost, LinkOwner {
   }
 
   wakeAt(dueMs: number): void {
-    if (dueMs >= this.#timerDueMs || this.#isStopped) return;
+    if (this.#isStopped) return;
+    // A connection keeps the process alive by itself. Without one, whoever awaits something must get an answer.
+    const keepsAlive = this.#link === undefined && this.waits.size > 0;
+    if (dueMs >= this.#timerDueMs && (this.#timerKeepsAlive || !keepsAlive)) return;
     this.#cancelTimer?.();
-    this.#timerDueMs = dueMs;
-    this.#cancelTimer = this.#clock.after(Math.max(0, Math.ceil(dueMs - this.#clock.now().monotonicMs)), this.#onTimer);
+    this.#timerDueMs = Math.min(dueMs, this.#timerDueMs);
+    this.#timerKeepsAlive = keepsAlive;
+    const delayMs = Math.max(0, Math.ceil(this.#timerDueMs - this.#clock.now().monotonicMs));
+    this.#cancelTimer = this.#clock.after(delayMs, this.#onTimer, keepsAlive);
   }
 
   readonly #onTimer = (): void => {
@@ -454,6 +460,7 @@ export class ClientCore implements RequestHost, LinkOwner {
     // It may lead and not serve yet; its answers come then.
     const leadsHere = welcome.isLeader || welcome.leader?.name === welcome.node;
     const leadsElsewhere = !leadsHere && welcome.leader !== null;
+    link.welcome = { ...welcome, isLeader: leadsHere };
     const isAttaching = welcome.attaching && (link.hello.sessions ?? []).length > 0;
     if (leadsHere) this.#routing.learnLeader(link.endpoint);
     else this.#routing.learnLeader(leadsElsewhere ? (welcome.leader?.client ?? undefined) : undefined);

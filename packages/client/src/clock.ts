@@ -7,8 +7,11 @@ export interface Instant {
 /** Time and turns of the event loop, as the SDK sees them. Tests and the simulator have their own. */
 export interface Clock {
   now(): Instant;
-  /** Calls `callback` once, not before `delayMs` has passed on the monotonic clock. Returns a function that cancels it. */
-  after(delayMs: number, callback: () => void): () => void;
+  /**
+   * Calls `callback` once, not before `delayMs` has passed on the monotonic clock. Returns a function that cancels it.
+   * `keepsAlive`: somebody awaits what comes of it, so the process must not end before.
+   */
+  after(delayMs: number, callback: () => void, keepsAlive: boolean): () => void;
   /** Calls `callback` once this turn's sockets have been read and its microtasks have run. */
   endOfTurn(callback: () => void): void;
 }
@@ -24,13 +27,13 @@ interface MaybeUnref {
 
 const setImmediateIfAny = (globalThis as EventLoop).setImmediate;
 
-/** The machine's clocks; timers do not keep the process alive. The only place in this package that touches them. */
+/** The machine's clocks. The only place in this package that touches them. */
 export const realClock: Clock = {
   now: () => ({ monotonicMs: performance.now(), wallMs: Date.now() }),
-  after(delayMs, callback) {
+  after(delayMs, callback, keepsAlive) {
     // Longer delays than a timer can count would fire at once.
     const timer = setTimeout(callback, Math.min(delayMs, 0x7fffffff));
-    (timer as unknown as MaybeUnref).unref?.();
+    if (!keepsAlive) (timer as unknown as MaybeUnref).unref?.();
     return () => clearTimeout(timer);
   },
   endOfTurn: setImmediateIfAny === undefined ? browserEndOfTurn() : (callback) => void setImmediateIfAny(callback),

@@ -125,6 +125,22 @@ describe('finding the leader', () => {
     expect(world.clock.timers.size).toBe(0);
   });
 
+  test('the process stays alive for as long as somebody awaits an answer, and no longer', async () => {
+    const { world, cluster, client } = await connected();
+    const keepsAlive = (): boolean => [...world.clock.timers].some((timer) => timer.keepsAlive);
+    await world.advance(3000);
+    expect(keepsAlive()).toBe(false);
+    for (const endpoint of cluster.endpoints) cluster.kill(endpoint);
+    await world.advance(1000);
+    expect(keepsAlive()).toBe(false);
+    const acquiring = outcome(client.acquire('a', { wait: '3s' }));
+    expect(keepsAlive()).toBe(true);
+    await world.advance(3100);
+    expect(acquiring.state).toBe('rejected');
+    await world.advance(3000);
+    expect(keepsAlive()).toBe(false);
+  });
+
   test('wrong credentials fail at once', async () => {
     const world = new World();
     const cluster = new FakeCluster(world);

@@ -4,6 +4,7 @@ interface Timer {
   readonly dueMs: number;
   readonly order: number;
   readonly callback: () => void;
+  readonly keepsAlive: boolean;
 }
 
 /** Time that moves only when told. The wall clock can be moved on its own. */
@@ -22,8 +23,8 @@ export class VirtualClock implements Clock {
     return this.#monotonicMs;
   }
 
-  after(delayMs: number, callback: () => void): () => void {
-    const timer = { dueMs: this.#monotonicMs + delayMs, order: this.#order++, callback };
+  after(delayMs: number, callback: () => void, keepsAlive = false): () => void {
+    const timer = { dueMs: this.#monotonicMs + delayMs, order: this.#order++, callback, keepsAlive };
     this.timers.add(timer);
     return () => void this.timers.delete(timer);
   }
