@@ -1,0 +1,192 @@
+import type { NodeId, ProposeResult, RaftStatus } from '@lockd/raft';
+import { describe, expect, test } from 'vitest';
+import { CommandRoute } from '../../src/gateway/command-route.ts';
+import type { AppPayload } from '../../src/peers/app-payload.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+const SELF = 'n1' as NodeId;
+const OTHER = 'n2' as NodeId;
+
+/** A route with everything around it in the test's hands. */
+class Bench {
+  readonly clock = new FakeClock();
+  readonly proposed: number[] = [];
+  readonly sent: { to: NodeId; payload: AppPayload }[] = [];
+  answer: 'accepted' | 'overloaded' | 'transferring' | 'invalid' = 'accepted';
+  isLinked = true;
+  lossesTold = 0;
+  readonly refused: string[] = [];
+  readonly route = new CommandRoute({
+    self: SELF,
+    clock: this.clock,
+    patienceMs: 500,
+    propose: (bytes, start, ends): ProposeResult => {
+      if (this.answer !== 'accepted') return { type: 'refused', reason: this.answer, leader: SELF };
+      this.proposed.push(...commands(bytes, start, ends));
+      return { type: 'accepted', firstIndex: 1, term: 1 } as ProposeResult;
+    },
+    sendApp: (to, payload) => {
+      if (this.isLinked) this.sent.push({ to, payload });
+      return this.isLinked;
+    },
+    onMayBeLost: () => {
+      this.lossesTold++;
+    },
+  });
+
+  owner(): { isStale: boolean; notProposed(tag: number, reason: string): void } {
+    return { isStale: false, notProposed: (tag, reason) => this.refused.push(`${tag} ${reason}`) };
+  }
+
+  status(role: RaftStatus['role'], leader: NodeId | undefined, term = 1): void {
+    this.route.onStatus({ role, leader, term } as RaftStatus);
+  }
+
+  forwarded(): number[] {
+    return this.sent.flatMap(({ payload }) =>
+      payload.type === 'forward' ? commands(payload.bytes, payload.start, payload.ends) : [],
+    );
+  }
+}
+
+/** The commands of a run; each is one byte behind its kind. */
+function commands(bytes: Uint8Array, start: number, ends: Uint32Array): number[] {
+  let from = start;
+  return [...ends].map((end) => {
+    const command = bytes[from + 1] as number;
+    from = end;
+    return command;
+  });
+}
+
+const command = (value: number): Uint8Array => Uint8Array.of(value);
+
+describe('the way of commands into the log', () => {
+  test('a turn’s commands are one proposal, in order', () => {
+    const bench = new Bench();
+    bench.status('leader', SELF);
+    for (const value of [1, 2, 3]) bench.route.add(command(value), undefined, value);
+    expect(bench.proposed).toEqual([]);
+    bench.clock.endTurn();
+    expect(bench.proposed).toEqual([1, 2, 3]);
+  });
+
+  test('a follower sends them to the leader in one frame', () => {
+    const bench = new Bench();
+    bench.status('follower', OTHER);
+    for (const value of [1, 2, 3]) bench.route.add(command(value), undefined, value);
+    bench.clock.endTurn();
+    expect(bench.sent.map(({ to }) => to)).toEqual([OTHER]);
+    expect(bench.forwarded()).toEqual([1, 2, 3]);
+  });
+
+  test('without a leader they wait for one, in order, ahead of what comes later', () => {
+    const bench = new Bench();
+    bench.status('follower', undefined);
+    bench.route.add(command(1), bench.owner(), 1);
+    bench.clock.endTurn();
+    bench.route.add(command(2), bench.owner(), 2);
+    bench.clock.endTurn();
+    bench.status('leader', SELF);
+    bench.route.add(command(3), bench.owner(), 3);
+    bench.clock.endTurn();
+    expect(bench.proposed).toEqual([1, 2, 3]);
+    expect(bench.refused).toEqual([]);
+  });
+
+  test('after one election time-out without a leader each is refused, without effect', () => {
+    const bench = new Bench();
+    bench.status('follower', undefined);
+    bench.route.add(command(1), bench.owner(), 1);
+    bench.clock.endTurn();
+    bench.clock.advance(250);
+    bench.route.add(command(2), bench.owner(), 2);
+    bench.clock.endTurn();
+    bench.clock.advance(251);
+    expect(bench.refused).toEqual(['1 no-leader']);
+    bench.clock.advance(250);
+    expect(bench.refused).toEqual(['1 no-leader', '2 no-leader']);
+    bench.status('leader', SELF);
+    bench.clock.endTurn();
+    expect(bench.proposed).toEqual([]);
+  });
+
+  test('nothing is sent to a second leader: what went to the first may be lost, and that is told', () => {
+    const bench = new Bench();
+    bench.status('follower', OTHER);
+    bench.route.add(command(1), bench.owner(), 1);
+    bench.clock.endTurn();
+    bench.status('follower', undefined);
+    expect(bench.lossesTold).toBe(1);
+    bench.status('leader', SELF, 2);
+    bench.clock.endTurn();
+    expect(bench.lossesTold).toBe(1);
+    expect(bench.proposed).toEqual([]);
+    expect(bench.forwarded()).toEqual([1]);
+  });
+
+  test('a leader that is leader no more tells that what it proposed may be lost', () => {
+    const bench = new Bench();
+    bench.status('leader', SELF);
+    bench.status('follower', OTHER, 2);
+    expect(bench.lossesTold).toBe(1);
+  });
+
+  test('the end of the link to the leader tells it too, and only that link', () => {
+    const bench = new Bench();
+    bench.status('follower', OTHER);
+    bench.route.onPeerDown('n3' as NodeId);
+    expect(bench.lossesTold).toBe(0);
+    bench.route.onPeerDown(OTHER);
+    expect(bench.lossesTold).toBe(1);
+  });
+
+  test('of a session that was told to attach again, nothing that still waits is sent', () => {
+    const bench = new Bench();
+    bench.status('follower', undefined);
+    const [told, other] = [bench.owner(), bench.owner()];
+    bench.route.add(command(1), told, 1);
+    bench.route.add(command(2), other, 1);
+    bench.route.add(command(3), told, 2);
+    bench.clock.endTurn();
+    told.isStale = true;
+    bench.status('leader', SELF);
+    expect(bench.proposed).toEqual([2]);
+  });
+
+  test('a leader without room keeps what it was given for as long as it takes', () => {
+    const bench = new Bench();
+    bench.status('leader', SELF);
+    bench.answer = 'overloaded';
+    bench.route.add(command(1), bench.owner(), 1);
+    bench.clock.endTurn();
+    bench.clock.advance(5000);
+    expect(bench.refused).toEqual([]);
+    bench.answer = 'accepted';
+    bench.route.onTurnEnd();
+    expect(bench.proposed).toEqual([1]);
+  });
+
+  test('a leader that hands over keeps commands for its successor', () => {
+    const bench = new Bench();
+    bench.status('leader', SELF);
+    bench.answer = 'transferring';
+    bench.route.add(command(1), bench.owner(), 1);
+    bench.clock.endTurn();
+    bench.status('follower', OTHER, 2);
+    expect(bench.forwarded()).toEqual([1]);
+  });
+
+  test('commands forwarded to a node that does not lead go back, and nowhere else', () => {
+    const bench = new Bench();
+    bench.status('follower', 'n3' as NodeId);
+    bench.route.onForward(OTHER, {
+      type: 'forward',
+      batch: 7,
+      start: 0,
+      ends: Uint32Array.of(2),
+      bytes: Uint8Array.of(1, 9),
+    });
+    expect(bench.sent).toEqual([{ to: OTHER, payload: { type: 'forward-refused', batch: 7, reason: 'not-leader' } }]);
+  });
+});
