@@ -27,6 +27,11 @@ export class NodeState {
   nowMs: number;
   role: Exclude<Role, 'learner'> = 'follower';
   leader: NodeId | undefined;
+  /**
+   * A voter that takes this node for one too could not get its vote, for this log is longer, and this node knows that its
+   * vote no longer counts. The other must learn of that change: from this node, elected by the voters there are now.
+   */
+  isMissed = false;
   /** When this node last heard from `leader`. */
   leaderHeardMs = 0;
   #term: Term;
@@ -107,7 +112,7 @@ export class NodeState {
    */
   get canCampaign(): boolean {
     return (
-      (this.isVoter || this.#hasUnfinishedOffice) &&
+      (this.isVoter || this.isMissed) &&
       !this.isMute &&
       !this.lane.isInstalling &&
       this.log.lastConfigurationIndex(this.#appliedIndex, this.#commitIndex) === undefined
@@ -123,19 +128,6 @@ export class NodeState {
     const last = this.log.lastConfigurationIndex(previous, this.log.lastIndex);
     if (last === undefined || previous === this.log.baseIndex) return true;
     return sameVoters(this.#configurationAt(previous), this.#configurationAt(last));
-  }
-
-  /**
-   * It led this term, is a voter no more, and left entries that nobody has committed. The others may not know yet that
-   * its vote no longer counts, while its longer log keeps them from getting it: so it must be able to finish.
-   */
-  get #hasUnfinishedOffice(): boolean {
-    return (
-      this.#votedFor === this.id &&
-      this.log.lastTerm === this.#term &&
-      this.log.lastIndex > this.#commitIndex &&
-      !this.isVoter
-    );
   }
 
   /** Whether a leader was heard within the shortest election time-out: then others' campaigns are not supported (§6, thesis §4.2.3). */

@@ -260,7 +260,9 @@ export class RaftNode {
       state.votedFor === to ||
       (state.votedFor === undefined && state.leader === undefined) ||
       (preVote && request.term > term);
-    if (!isFree || !log.isUpToDate(request.lastLogIndex, request.lastLogTerm)) {
+    const isBehind = !log.isUpToDate(request.lastLogIndex, request.lastLogTerm);
+    if (isBehind && !state.isVoter && state.configuration.voters.includes(to)) state.isMissed = true;
+    if (!isFree || isBehind) {
       state.send({ type: 'vote-response', from: id, to, term, preVote, granted: false });
     } else if (preVote) {
       // With the term that was asked about: the sender must not take it for an old answer.

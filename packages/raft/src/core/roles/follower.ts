@@ -72,6 +72,7 @@ export class Follower implements RoleBehaviour {
   #heardFrom(leader: NodeId): void {
     const state = this.#state;
     state.leader = leader;
+    state.isMissed = false;
     state.leaderHeardMs = state.nowMs;
     state.timer.heardFromLeader(state.nowMs);
   }
