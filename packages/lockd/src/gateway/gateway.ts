@@ -354,6 +354,9 @@ export class Gateway {
       connection.sendError(message[1], seq, 'LOCKD_OVERLOADED', 'too much is on its way already', 'not-applied', true);
       return;
     }
+    // A session that comes from another node begins in the middle of its numbers. Measured from 0, what it sends again
+    // would be refused as not applied, although it may have been: a release would end as LOCKD_NOT_HELD.
+    if (session.sentSeq === 0) session.answeredSeq = seq - 1;
     if (
       seq - session.answeredSeq > GATEWAY_LIMITS.maxUnansweredPerSession &&
       session.sentSeq - session.answeredSeq > LIMITS.window
