@@ -779,8 +779,10 @@ export class ClientCore implements RequestHost, LinkOwner {
     this.#delayed.add(operation);
     this.#afterRetryDelay(now, () => {
       this.#delayed.delete(operation);
-      if (!session.isOver || !operation.isAcquire) session.submitUrgent(operation);
-      else this.#carryOver([operation]);
+      if (operation.isAcquire && session.isOver) this.#carryOver([operation]);
+      else if (operation.isAcquire) session.submit(operation);
+      else if (!session.isOver || session.closing === operation) session.submitUrgent(operation);
+      else operation.abandoned(expiredError());
       this.flushSoon();
     });
   }
@@ -869,7 +871,7 @@ export class ClientCore implements RequestHost, LinkOwner {
   /** What the old session never sent goes on in the present one. */
   #carryOver(unsent: readonly Operation[]): void {
     for (const operation of unsent) {
-      if (operation instanceof LockRequest) operation.moveTo(this.#session);
+      if (operation instanceof LockRequest && !operation.moveTo(this.#session, expiredError())) continue;
       this.#session.submit(operation);
     }
   }
@@ -888,7 +890,7 @@ export class ClientCore implements RequestHost, LinkOwner {
     const session = this.#session;
     session.dropRequests('client-closed', closedError());
     for (const operation of session.takeUnsent()) operation.abandoned(closedError());
-    for (const operation of this.#delayed) operation.abandoned(closedError());
+    for (const operation of this.#delayed) if (operation.isAcquire) operation.abandoned(closedError());
     for (const [id, query] of this.#queries) {
       this.#takeQuery(id);
       query.deferred.reject(closedError());
@@ -910,6 +912,7 @@ export class ClientCore implements RequestHost, LinkOwner {
   /** Settles when `close` is acknowledged or the session is known to be over. */
   #submitClose(session: Session): Promise<void> {
     const close = new PlainOperation((id, seq, acked) => ['close', id, seq, acked]);
+    session.closing = close;
     session.submitUrgent(close);
     this.flushSoon();
     return close.deferred.promise.then(ignore, ignore);
@@ -952,6 +955,7 @@ export class ClientCore implements RequestHost, LinkOwner {
     this.#isClosing = true;
     const error = isClean ? closedError() : unacknowledgedError();
     for (const operation of this.#session.end('client-closed', error)) operation.abandoned(error);
+    for (const operation of this.#delayed) operation.abandoned(error);
     this.#isStopped = true;
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;

@@ -122,9 +122,18 @@ export class LockRequest extends Operation implements Deadline {
     this.spec.signal?.addEventListener('abort', this);
   }
 
-  /** A session that was never told of it is lost: it goes on in the next one. */
-  moveTo(session: Session): void {
+  /**
+   * The session is lost and was never told of it: it goes on in the next one, unless it names grants, which are lost;
+   * their numbers would mean others there. Returns whether it does.
+   */
+  moveTo(session: Session, error: LockdError): boolean {
+    const { options } = this.spec;
+    if (options?.reenter !== undefined || options?.holding !== undefined) {
+      this.abandoned(error);
+      return false;
+    }
     this.#session = session;
+    return true;
   }
 
   /** The user's AbortSignal, which calls this as its listener. */
@@ -279,7 +288,7 @@ export class LockRequest extends Operation implements Deadline {
     this.deferred.reject(reason);
     if (this.seq === 0) {
       this.#state = 'over';
-      this.isWithdrawn = true;
+      this.#session.withdraw(this);
       return;
     }
     this.#isCancelled = true;

@@ -16,6 +16,8 @@ export abstract class Operation {
   isRepeated = false;
   /** Gave up before it was sent: the queue skips it. */
   isWithdrawn = false;
+  /** Waits in a queue of its session. */
+  isQueued = false;
 
   /** Ends up holding something; the others change or give back what is held. */
   readonly isAcquire: boolean = false;

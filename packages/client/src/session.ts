@@ -32,6 +32,8 @@ export class Session {
   /** The id under which it was sent; 0 for one in the hello. */
   attachId = 0;
   isOver = false;
+  /** Its own `close`, the one operation that is sent after its end. */
+  closing: Operation | undefined;
   renewer: LeaseRenewer | undefined;
   /** Requests that were answered and are not over: waiters and grants by handle. */
   readonly requests: Map<number, LockRequest> = new Map<number, LockRequest>();
@@ -82,6 +84,12 @@ export class Session {
 
   submit(operation: Operation): void {
     this.#queue.push(operation);
+  }
+
+  /** An acquire that was never sent is not wanted any more. */
+  withdraw(operation: Operation): void {
+    operation.isWithdrawn = true;
+    if (operation.isQueued) this.#queue.withdrawOne();
   }
 
   submitUrgent(operation: Operation): void {
@@ -273,17 +281,29 @@ export class Session {
   }
 }
 
-/** First in, first out, without moving what remains; withdrawn ones are skipped and not counted. */
+/** First in, first out, without moving what remains. Withdrawn ones are skipped, not counted, and swept out when they are many. */
 class OperationQueue {
   #items: (Operation | undefined)[] = [];
   #head = 0;
+  #withdrawn = 0;
 
   get length(): number {
-    return this.#items.length - this.#head;
+    return this.#items.length - this.#head - this.#withdrawn;
   }
 
   push(operation: Operation): void {
+    if (operation.isWithdrawn) return;
+    operation.isQueued = true;
     this.#items.push(operation);
+  }
+
+  withdrawOne(): void {
+    this.#withdrawn++;
+    if (this.#withdrawn > 1024 && this.#withdrawn > this.length) {
+      this.#items = this.#items.filter((operation) => operation?.isWithdrawn === false);
+      this.#head = 0;
+      this.#withdrawn = 0;
+    }
   }
 
   shift(): Operation | undefined {
@@ -297,7 +317,9 @@ class OperationQueue {
         this.#items = this.#items.slice(this.#head);
         this.#head = 0;
       }
+      operation.isQueued = false;
       if (!operation.isWithdrawn) return operation;
+      this.#withdrawn--;
     }
     return undefined;
   }

@@ -181,6 +181,30 @@ describe('the session', () => {
   });
 });
 
+test('an acquire that names grants of a lost session does not go on in the next, where their numbers mean others', async () => {
+  const { world, cluster, client } = await connected();
+  const lock = await soon(world, client.acquire('a'));
+  for (const endpoint of cluster.endpoints) cluster.kill(endpoint);
+  await world.settle();
+  const inner = outcome(client.acquire('a', { reentrant: lock, wait: '1m' }));
+  await world.advance(15_000);
+  expect(inner.error).toMatchObject({ code: 'LOCKD_SESSION_EXPIRED' });
+});
+
+test('a release that waits to be tried again fails with its session', async () => {
+  const { world, cluster, client } = await connected();
+  const lock = await soon(world, client.acquire('a'));
+  cluster.intercept = (connection, message) => {
+    if (message[0] !== 'release') return false;
+    cluster.refuse(connection, message, 'LOCKD_NO_QUORUM', true);
+    cluster.endSession(message[1], true);
+    return true;
+  };
+  const releasing = outcome(lock.release());
+  await world.advance(2000);
+  expect(releasing.error).toMatchObject({ code: 'LOCKD_SESSION_EXPIRED', outcome: 'unknown' });
+});
+
 describe('a process that was frozen', () => {
   test('knows it at its first look, before anything has run', async () => {
     const { world, client } = await connected();

@@ -57,6 +57,22 @@ describe('the window', () => {
     await world.settle();
   });
 
+  test('what was given up before it could be sent makes room', async () => {
+    const { world, cluster, client } = await connected({ maxPending: 3000 });
+    for (const endpoint of cluster.endpoints) cluster.kill(endpoint);
+    for (let round = 0; round < 5; round++) {
+      const all = Array.from({ length: 3000 }, () => outcome(client.acquire('a', { wait: '1s' })));
+      await world.advance(1100);
+      expect(all.every((one) => (one.error as { code: string }).code === 'LOCKD_WAIT_TIMEOUT')).toBe(true);
+    }
+    const last = outcome(client.acquire('a'));
+    for (const endpoint of cluster.endpoints) cluster.revive(endpoint);
+    cluster.leader = 'fake://n1';
+    await world.advance(5000);
+    expect(last.value?.held).toBe(true);
+    expect(cluster.sent('acquire')).toHaveLength(1);
+  });
+
   test('whatever breaks, every operation takes effect exactly once and every lock is given back', async () => {
     const step = fc.constantFrom(
       'acquire',

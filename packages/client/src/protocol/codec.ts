@@ -1,6 +1,7 @@
+import { Packr } from 'msgpackr';
 import { LIMITS } from './limits.ts';
 import { SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK } from './messages.ts';
-import { decodeMsgpack, encodeMsgpack } from './msgpack.ts';
+import { checkMsgpack } from './msgpack-guard.ts';
 import { ProtocolError } from './protocol-error.ts';
 
 /** A decoded message of which only the shape is known: a list that begins with its name. */
@@ -19,14 +20,18 @@ export interface Codec {
   decode(frame: Uint8Array | string, maxBytes?: number): RawMessage[];
 }
 
+// Plain MessagePack, without the library's own extensions: other languages read it. `undefined` becomes nil, as in JSON.
+const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: true, int64AsType: 'number' });
+
 export const msgpackCodec: Codec = {
   subprotocol: SUBPROTOCOL_MSGPACK,
-  encode: encodeMsgpack,
+  encode: (messages) => packr.pack(messages),
   decode(frame, maxBytes = LIMITS.maxFrameBytes) {
     if (typeof frame === 'string')
       throw new ProtocolError(`a text frame on a connection that agreed on ${SUBPROTOCOL_MSGPACK}`);
     checkSize(frame.length, maxBytes);
-    return checkFrame(decodeMsgpack(frame));
+    checkMsgpack(frame);
+    return checkFrame(packr.unpack(frame));
   },
 };
 
