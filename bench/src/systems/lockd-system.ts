@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { type Child, startChild, tailOf, waitUntil } from '../processes/children.ts';
 import { findFreePorts } from '../processes/ports.ts';
 import type { Scratch } from '../processes/scratch.ts';
-import { nodeOptionsForProbe } from './node-probe-client.ts';
+import { nodeFlagForProbe } from './node-probe-client.ts';
 import type { LockSystem, RunningSystem, ServerProcess } from './system.ts';
 
 const START_DEADLINE_MS = 30_000;
@@ -76,13 +76,15 @@ export async function startLockd(scratch: Scratch, options: LockdOptions): Promi
   const dataDirectory = options.again?.dataDirectory ?? join(directory, 'data');
   const firstPort = options.again?.firstPort ?? (await findFreePorts(options.nodes * 2));
   const begun = performance.now();
-  const nodeOptions = [
-    options.nodeOptions,
-    options.probe === true || options.garbageMbPerSecond !== undefined ? nodeOptionsForProbe() : undefined,
-  ].filter((part) => part !== undefined);
+  // `lockd cluster` starts its nodes with its own flags for `node`. (NODE_OPTIONS would not take --cpu-prof.)
+  const nodeFlags = [
+    ...(options.nodeOptions?.split(' ') ?? []),
+    ...(options.probe === true || options.garbageMbPerSecond !== undefined ? [nodeFlagForProbe()] : []),
+  ];
   const child = startChild(
     process.execPath,
     [
+      ...nodeFlags,
       LOCKD_BIN,
       'cluster',
       '--nodes',
@@ -103,7 +105,6 @@ export async function startLockd(scratch: Scratch, options: LockdOptions): Promi
       readStdout: true,
       cwd: directory,
       env: {
-        ...(nodeOptions.length > 0 ? { NODE_OPTIONS: nodeOptions.join(' ') } : {}),
         // Not LOCKD_…: those are settings of lockd, which `cluster` does not pass on.
         BENCH_PROBE_DIR: directory,
         BENCH_GARBAGE_MB: String(options.garbageMbPerSecond ?? 0),

@@ -11,8 +11,8 @@ export interface NodeMemory {
   readonly arrayBuffers: number;
 }
 
-/** NODE_OPTIONS that load the probe (see node-probe-process.ts) into a server. */
-export function nodeOptionsForProbe(): string {
+/** Flag for `node` that loads the probe (see node-probe-process.ts) into a server. */
+export function nodeFlagForProbe(): string {
   return `--import=${pathToFileURL(join(import.meta.dirname, 'node-probe-process.js')).href}`;
 }
 

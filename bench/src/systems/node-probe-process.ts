@@ -1,5 +1,5 @@
 /**
- * Loaded into a server's process by NODE_OPTIONS=--import; part of no product. On SIGUSR2 it collects garbage and
+ * Loaded into a server's process by node's flag --import; part of no product. On SIGUSR2 it collects garbage and
  * writes the process's memory to BENCH_PROBE_DIR/<pid>.memory.json. With BENCH_GARBAGE_MB it makes so
  * many megabytes of objects a second, each living for about two seconds, so that the collector has work in
  * both generations while the server serves.
