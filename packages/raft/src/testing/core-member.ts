@@ -52,7 +52,7 @@ export function commandOf(text: string): Uint8Array {
 
 /** The text of a command, or a name for the other kinds. */
 export function textOf(entry: Uint8Array): string {
-  if (entry[0] === ENTRY_KIND.termStart) return '(term start)';
+  if (entry[0] === ENTRY_KIND.termStart) return '(term-start)';
   if (entry[0] === ENTRY_KIND.configuration) return '(configuration)';
   return String.fromCharCode(...entry.subarray(1));
 }

@@ -10,7 +10,7 @@ describe('a cluster of three', () => {
     cluster.propose(leader!.id, 'x', 'y');
     cluster.advance(5);
     for (const member of cluster.members) {
-      expect(member.logText()).toBe('1:(configuration) 2:(term start) 2:x 2:y');
+      expect(member.logText()).toBe('1:(configuration) 2:(term-start) 2:x 2:y');
       expect(member.appliedCommands()).toEqual(['x', 'y']);
     }
   });
