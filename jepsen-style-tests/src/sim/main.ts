@@ -1,0 +1,13 @@
+import { wallMs } from '../clock.ts';
+import { parseOptions, USAGE } from './options.ts';
+import { plant } from './planted/plant.ts';
+
+const options = parseOptions(process.argv.slice(2), () => wallMs() % 1_000_000_000);
+if (typeof options === 'string') {
+  process.stderr.write(`${options}\n\n${USAGE}`);
+  process.exitCode = 2;
+} else if (options.planted === undefined || plant(options.planted)) {
+  // Only now: a planted bug must be in place before the code it spoils is loaded.
+  const { run } = await import('./run.ts');
+  process.exitCode = await run(options);
+}

@@ -1,0 +1,14 @@
+import type { Edit } from './edit.ts';
+
+/** A mistake that others have made, put into the shipped code at load time: the simulator must find it. */
+export interface PlantedBug {
+  readonly name: string;
+  /** Row of the fault catalogue in docs/raft.md, where it is one. */
+  readonly row: number | undefined;
+  readonly what: string;
+  readonly edits: readonly Edit[];
+  /** A seed that catches it. */
+  readonly seed: number;
+}
+
+export const PLANTED_BUGS: readonly PlantedBug[] = [];

@@ -1,0 +1,498 @@
+import type { ConfigurationChange, NodeId, TraceEvent } from '@lockd/raft';
+import { isVoter, membersOf } from '@lockd/raft';
+import { StorageError } from '@lockd/raft/node';
+import type { Chance } from '../world/chance.ts';
+import type { SimNode, Surroundings } from './sim-node.ts';
+
+export const FAULTS: readonly string[] = [
+  'isolation',
+  'one-way cut',
+  'halves',
+  'ring',
+  'bridge',
+  'closed link',
+  'closed link that cannot be dialled',
+  'kill',
+  'loss of power',
+  'kill of the leader',
+  'loss of power at the leader',
+  'minority down',
+  'all down at once',
+  'pause',
+  'event-loop stall',
+  'disk stall',
+  'slow disk',
+  'write error',
+  'full disk',
+  'lossy network',
+  'duplicating network',
+  'reordering network',
+  'slow network',
+  'leadership transfer',
+  'membership change',
+  'restart',
+  'bit rot',
+  'wiped directory',
+];
+
+const SECOND_US = 1_000_000;
+
+/** Draws faults and carries them out; everything it does ends by itself or with `heal`. */
+export class Faults {
+  readonly #around: Surroundings;
+  readonly #nodes: readonly SimNode[];
+  readonly #chance: Chance;
+  readonly #ambushChance: Chance;
+  readonly #enabled: readonly string[];
+  #isOver = false;
+  #undo = new Set<() => void>();
+  /** Nodes whose data is gone or refused, until the cluster has removed them. */
+  readonly #lost = new Set<SimNode>();
+  readonly #heldDown = new Set<SimNode>();
+
+  constructor(around: Surroundings, nodes: readonly SimNode[], chance: Chance, ambushChance: Chance) {
+    this.#around = around;
+    this.#nodes = nodes;
+    this.#chance = chance;
+    this.#ambushChance = ambushChance;
+    this.#enabled = FAULTS.filter((fault) => around.profile.faults.has(fault));
+    for (const node of nodes) node.onExit = () => this.#restartSoon(node, 2 * SECOND_US);
+  }
+
+  /** Nodes that the cluster cannot count on any more. */
+  get lost(): ReadonlySet<SimNode> {
+    return this.#lost;
+  }
+
+  start(): void {
+    this.#next();
+  }
+
+  /** Ends every fault that lasts, and starts no new ones. */
+  heal(): void {
+    this.#isOver = true;
+    for (const undo of [...this.#undo]) undo();
+    this.#around.network.mendAll();
+  }
+
+  /** It does not start again. */
+  holdDown(node: SimNode): void {
+    this.#heldDown.add(node);
+  }
+
+  /** A telling moment: sometimes something goes wrong right there. */
+  onTransition(node: SimNode, event: TraceEvent): void {
+    const { ambushPerMille } = this.#around.profile;
+    if (ambushPerMille === 0 || this.#isOver || !isTelling(event)) return;
+    if (!this.#ambushChance.perMille(ambushPerMille)) return;
+    const chance = this.#ambushChance;
+    const what = chance.pick(['kill', 'power', 'power', 'pause', 'isolate', 'mute', 'disk']);
+    const { process } = node;
+    this.#around.world.in(chance.pick([0, 0, 200, 1_000, 5_000, 20_000]), () => {
+      if (node.process !== process || this.#isOver) return;
+      this.#count(`ambush: ${what}`);
+      if (what === 'kill') this.#crash(node, false, chance.pick([1_000, 20_000, SECOND_US]));
+      else if (what === 'power') this.#crash(node, true, chance.pick([1_000, 20_000, SECOND_US]));
+      else if (what === 'pause') this.#pause(node, chance.between(100_000, 2 * SECOND_US));
+      else if (what === 'isolate') this.#isolate(node, chance.between(100_000, 3 * SECOND_US));
+      else if (what === 'mute') this.#mute(node, chance.between(100_000, 3 * SECOND_US));
+      else this.#stallDisk(node, chance.between(20_000, SECOND_US));
+    });
+  }
+
+  #next(): void {
+    const { world, profile } = this.#around;
+    world.in(1 + this.#chance.below(2 * profile.faultEveryUs), () => {
+      if (this.#isOver) return;
+      if (this.#enabled.length > 0) this.#strike(this.#chance.pick(this.#enabled));
+      this.#replaceLost();
+      this.#next();
+    });
+  }
+
+  #strike(fault: string): void {
+    const chance = this.#chance;
+    const up = this.#nodes.filter((node) => node.isUp);
+    const node = chance.pick(this.#nodes);
+    const running = up.length > 0 ? chance.pick(up) : undefined;
+    const leader = up.find((candidate) => candidate.isLeader);
+    const lastsUs = chance.pick([50_000, 300_000, SECOND_US, 3 * SECOND_US, 8 * SECOND_US]);
+    switch (fault) {
+      case 'isolation':
+        this.#count(fault);
+        this.#isolate(chance.oneIn(2) ? (leader ?? node) : node, lastsUs);
+        break;
+      case 'one-way cut': {
+        this.#count(fault);
+        const others = chance.sample(this.#others(node), chance.between(1, this.#nodes.length - 1));
+        const isInbound = chance.oneIn(2);
+        this.#cutAll(
+          others.map((other) => (isInbound ? [other, node] : [node, other])),
+          lastsUs,
+        );
+        break;
+      }
+      case 'halves': {
+        this.#count(fault);
+        const some = chance.sample(this.#nodes, chance.between(1, this.#nodes.length - 1));
+        const rest = this.#nodes.filter((other) => !some.includes(other));
+        this.#cutBetween(some, rest, lastsUs);
+        break;
+      }
+      case 'ring': {
+        this.#count(fault);
+        const ring = chance.sample(this.#nodes, this.#nodes.length);
+        const pairs: [SimNode, SimNode][] = [];
+        ring.forEach((left, position) => {
+          ring.forEach((right, other) => {
+            const distance = Math.abs(position - other);
+            if (distance > 1 && distance < ring.length - 1) pairs.push([left, right]);
+          });
+        });
+        this.#cutAll(pairs, lastsUs);
+        break;
+      }
+      case 'bridge': {
+        this.#count(fault);
+        const [, ...rest] = chance.sample(this.#nodes, this.#nodes.length);
+        const half = rest.length >> 1;
+        this.#cutBetween(rest.slice(0, half), rest.slice(half), lastsUs);
+        break;
+      }
+      case 'closed link': {
+        this.#count(fault);
+        const other = chance.pick(this.#others(node));
+        this.#around.network.close(node.id, other.id);
+        break;
+      }
+      case 'closed link that cannot be dialled': {
+        this.#count(fault);
+        const other = chance.pick(this.#others(node));
+        this.#around.network.close(node.id, other.id);
+        // Cut once the end of the link has arrived.
+        this.#around.world.in(1, () => this.#cutAll([[node, other]], lastsUs));
+        break;
+      }
+      case 'kill':
+      case 'loss of power':
+        if (running === undefined) return;
+        this.#count(fault);
+        this.#crash(running, fault !== 'kill', lastsUs);
+        break;
+      case 'kill of the leader':
+      case 'loss of power at the leader':
+        if (leader === undefined) return;
+        this.#count(fault);
+        this.#crash(leader, fault !== 'kill of the leader', lastsUs);
+        break;
+      case 'minority down': {
+        this.#count(fault);
+        const some = chance.sample(this.#nodes, Math.max(1, (this.#nodes.length - 1) >> 1));
+        for (const member of some) this.#crash(member, chance.oneIn(2), chance.between(1_000, lastsUs));
+        break;
+      }
+      case 'all down at once':
+        this.#count(fault);
+        for (const member of this.#nodes) this.#crash(member, true, chance.between(1_000, SECOND_US));
+        break;
+      case 'pause':
+      case 'event-loop stall':
+        if (running === undefined) return;
+        this.#count(fault);
+        this.#pause(
+          running,
+          fault === 'pause' ? chance.between(300_000, 4 * SECOND_US) : chance.between(20_000, 400_000),
+        );
+        break;
+      case 'disk stall':
+        this.#count(fault);
+        this.#stallDisk(chance.oneIn(2) ? (leader ?? node) : node, chance.between(50_000, 3 * SECOND_US));
+        break;
+      case 'slow disk':
+        this.#count(fault);
+        node.diskFactor = chance.pick([10, 50, 200]);
+        this.#later(lastsUs, () => {
+          node.diskFactor = 1;
+        });
+        break;
+      case 'write error':
+        if (running === undefined) return;
+        this.#count(fault);
+        running.disk.failNext(chance.pick(['batch', 'batch', 'slot', 'file']));
+        break;
+      case 'full disk': {
+        if (running === undefined) return;
+        this.#count(fault);
+        const { disk } = running;
+        disk.freeBytes = 0;
+        if (chance.oneIn(2))
+          disk.failNext('batch', new StorageError('STORAGE_FULL', 'simulated: no space left on device'));
+        this.#later(lastsUs, () => {
+          disk.freeBytes = Number.MAX_SAFE_INTEGER;
+        });
+        break;
+      }
+      case 'lossy network':
+        this.#count(fault);
+        this.#shape('lossPerMille', chance.pick([50, 200, 500]), lastsUs);
+        break;
+      case 'duplicating network':
+        this.#count(fault);
+        this.#shape('duplicatePerMille', chance.pick([200, 700]), lastsUs);
+        break;
+      case 'reordering network':
+        this.#count(fault);
+        this.#shape('reorderPerMille', chance.pick([200, 700]), lastsUs);
+        break;
+      case 'slow network':
+        this.#count(fault);
+        this.#shape('extraDelayUs', chance.pick([20_000, 200_000, 800_000]), lastsUs);
+        break;
+      case 'leadership transfer': {
+        if (leader === undefined) return;
+        this.#count(fault);
+        const to = chance.oneIn(3) ? undefined : chance.pick(this.#others(leader)).id;
+        leader.process?.arrive(() => leader.driver?.transferLeadership(to));
+        if (chance.oneIn(4)) this.#mute(leader, lastsUs);
+        break;
+      }
+      case 'membership change':
+        if (leader !== undefined) this.#changeMembers(leader);
+        break;
+      case 'restart':
+        if (running?.driver === undefined || running.condition === 'damaged') return;
+        this.#count(fault);
+        running.stop();
+        break;
+      case 'bit rot':
+        this.#rot(node);
+        break;
+      case 'wiped directory':
+        this.#wipe(node);
+        break;
+      default:
+        throw new Error(`nobody knows how to inject ${fault}`);
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------ single faults
+
+  #isolate(node: SimNode, lastsUs: number): void {
+    this.#cutBetween([node], this.#others(node), lastsUs);
+  }
+
+  /** It hears and is not heard. */
+  #mute(node: SimNode, lastsUs: number): void {
+    this.#cutAll(
+      this.#others(node).map((other) => [node, other]),
+      lastsUs,
+    );
+  }
+
+  #cutBetween(some: readonly SimNode[], rest: readonly SimNode[], lastsUs: number): void {
+    this.#cutAll(
+      some.flatMap((left) =>
+        rest.flatMap((right): [SimNode, SimNode][] => [
+          [left, right],
+          [right, left],
+        ]),
+      ),
+      lastsUs,
+    );
+  }
+
+  #cutAll(pairs: readonly (readonly [SimNode, SimNode])[], lastsUs: number): void {
+    const { network } = this.#around;
+    this.#say('cuts', pairs.map(([from, to]) => `${from.id}>${to.id}`).join(' '), pairs.length);
+    for (const [from, to] of pairs) network.cut(from.id, to.id);
+    this.#later(lastsUs, () => {
+      for (const [from, to] of pairs) network.mend(from.id, to.id);
+    });
+  }
+
+  #crash(node: SimNode, isPowerLost: boolean, downUs: number): void {
+    if (!node.isUp) return;
+    if (isPowerLost) node.losePower();
+    else node.kill();
+    this.#restartSoon(node, downUs);
+  }
+
+  #restartSoon(node: SimNode, downUs: number): void {
+    this.#around.world.in(downUs, () => {
+      if (!node.isUp && !this.#heldDown.has(node)) node.start();
+    });
+  }
+
+  #pause(node: SimNode, lastsUs: number): void {
+    this.#say('stalls', `${node.id} for ${Math.floor(lastsUs / 1000)} ms`, lastsUs);
+    node.process?.stall(lastsUs);
+  }
+
+  #stallDisk(node: SimNode, lastsUs: number): void {
+    const { disk } = node;
+    this.#say('stalls the disk of', node.id, lastsUs);
+    disk.holdSyncs();
+    this.#later(lastsUs, () => {
+      disk.releaseSyncs();
+      this.#around.world.touch();
+    });
+  }
+
+  #shape(
+    what: 'lossPerMille' | 'duplicatePerMille' | 'reorderPerMille' | 'extraDelayUs',
+    value: number,
+    lastsUs: number,
+  ): void {
+    const { shape } = this.#around.network;
+    const before = shape[what];
+    if (before >= value) return;
+    shape[what] = value;
+    this.#later(lastsUs, () => {
+      shape[what] = before;
+    });
+  }
+
+  #changeMembers(leader: SimNode): void {
+    const { status, driver } = leader;
+    if (status === undefined || driver === undefined) return;
+    const { configuration } = status;
+    const chance = this.#chance;
+    const members = membersOf(configuration);
+    const usable = this.#nodes.filter((node) => !this.#lost.has(node));
+    const outside = usable.filter((node) => !members.includes(node.id));
+    const learners = usable.filter((node) => members.includes(node.id) && !isVoter(configuration, node.id));
+    const voters = usable.filter((node) => isVoter(configuration, node.id));
+    const changes: ConfigurationChange[] = [];
+    const count = chance.pick([1, 1, 2, 3]);
+    for (let step = 0; step < count; step += 1) {
+      const type = chance.pick(['add-learner', 'add-voter', 'remove', 'demote'] as const);
+      if (type === 'add-learner' && outside.length > 0) changes.push({ type, node: chance.pick(outside).id });
+      else if (type === 'add-voter' && learners.length + outside.length > 0)
+        changes.push({
+          type,
+          node: chance.pick(learners.length > 0 && chance.oneIn(2) ? learners : [...learners, ...outside]).id,
+        });
+      else if (type === 'remove' && voters.length > 2) changes.push({ type, node: chance.pick(voters).id });
+      else if (type === 'demote' && voters.length > 2)
+        changes.push({ type: 'add-learner', node: chance.pick(voters).id });
+    }
+    if (changes.length > 0) this.#propose(leader, changes);
+  }
+
+  /** The operator removes members whose data is gone, and adds them again with what they have now. */
+  #replaceLost(): void {
+    const leader = this.#nodes.find((node) => node.isLeader);
+    const configuration = leader?.status?.configuration;
+    if (leader === undefined || configuration === undefined) return;
+    for (const node of this.#lost) {
+      const isMember =
+        membersOf(configuration).includes(node.id) ||
+        membersOf(this.#around.checker.configuration ?? configuration).includes(node.id);
+      if (isMember) {
+        this.#propose(leader, [{ type: 'remove', node: node.id }]);
+        return;
+      }
+      // It is out, and a new directory may come in under its name.
+      this.#lost.delete(node);
+      this.#count('lost node replaced');
+      if (node.isUp) node.kill();
+      node.wipe();
+      node.start();
+      this.#propose(leader, [{ type: 'add-voter', node: node.id }]);
+      return;
+    }
+  }
+
+  #propose(leader: SimNode, changes: readonly ConfigurationChange[]): void {
+    leader.process?.arrive(() => {
+      const result = leader.driver?.proposeConfiguration(changes);
+      if (result?.type === 'accepted') this.#count('membership change');
+      this.#say(
+        'proposes',
+        `to ${leader.id}: ${changes.map(({ type, node }) => `${type} ${node}`).join(', ')} (${result?.type ?? 'down'})`,
+        changes.length,
+      );
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------------ lost data
+
+  /** Whether the cluster can do without this node's data. */
+  #canLose(node: SimNode): boolean {
+    if (this.#lost.has(node)) return false;
+    const configurations = this.#around.configurations();
+    const lost = [...this.#lost, node].map(({ id }) => id as string);
+    return configurations.every(({ voters, outgoing }) =>
+      [voters, outgoing].every((half: readonly NodeId[]) => {
+        const count = half.filter((voter) => lost.includes(voter)).length;
+        return half.length === 0 || count * 2 < half.length;
+      }),
+    );
+  }
+
+  #rot(node: SimNode): void {
+    if (!this.#canLose(node)) return;
+    const { keys, files } = node.disk.names();
+    if (keys.length === 0) return;
+    this.#count('bit rot');
+    this.#lost.add(node);
+    if (node.isUp) node.kill();
+    const targets = [...keys.map((key) => ({ key })), ...files.map((file) => ({ file }))];
+    const target = this.#chance.pick(targets);
+    this.#say('spoils', `${JSON.stringify(target)} of ${node.id}`);
+    node.disk.flipBit(target, this.#chance.below(1_000_000));
+    this.#around.checker.spoilt(node.id);
+    this.#restartSoon(node, this.#chance.between(1_000, SECOND_US));
+  }
+
+  #wipe(node: SimNode): void {
+    if (!this.#canLose(node)) return;
+    this.#count('wiped directory');
+    this.#lost.add(node);
+    if (node.isUp) node.kill();
+    node.wipe();
+    this.#restartSoon(node, this.#chance.between(1_000, SECOND_US));
+  }
+
+  // ------------------------------------------------------------------------------------------------
+
+  #others(node: SimNode): SimNode[] {
+    return this.#nodes.filter((other) => other !== node);
+  }
+
+  #later(delayUs: number, undo: () => void): void {
+    const once = (): void => {
+      if (this.#undo.delete(once)) undo();
+    };
+    this.#undo.add(once);
+    this.#around.world.in(delayUs, once);
+  }
+
+  #count(fault: string): void {
+    this.#around.counters.add(`fault: ${fault}`);
+  }
+
+  #say(what: string, details: string, number = 0): void {
+    this.#around.trace.event(this.#around.world.nowUs, 'nemesis', what, () => details, number);
+  }
+}
+
+/** Where the rules of Raft are about to matter. */
+function isTelling(event: TraceEvent): boolean {
+  switch (event.type) {
+    case 'role':
+      return event.state.role === 'leader' || event.state.role === 'candidate';
+    case 'snapshot':
+    case 'configuration':
+      return true;
+    case 'send':
+      return (
+        event.message.type === 'timeout-now' ||
+        (event.message.type === 'vote-response' && event.message.granted && !event.message.preVote)
+      );
+    case 'commit':
+      return event.state.role === 'leader' && event.state.commitIndex % 32 === 0;
+    default:
+      return false;
+  }
+}

@@ -1,0 +1,266 @@
+import { InvariantViolation, type NodeId, nodeId, quorumVote } from '@lockd/raft';
+import type { PeerPayload } from '@lockd/raft/node';
+import { Chance } from '../world/chance.ts';
+import { Counters } from '../world/counters.ts';
+import { Network } from '../world/network.ts';
+import { Trace } from '../world/trace.ts';
+import { Violation } from '../world/violation.ts';
+import { World } from '../world/world.ts';
+import { RaftChecker } from './checker.ts';
+import { Clients } from './clients.ts';
+import { FAULTS, Faults } from './faults.ts';
+import { drawProfile } from './profile.ts';
+import { SimNode, type Surroundings } from './sim-node.ts';
+
+/** How long faults go on, in simulated time. */
+const CHAOS_US = 60_000_000;
+/** After that a healed quorum has so many longest election time-outs to serve. */
+const LIVENESS_TIMEOUTS = 40;
+
+export interface SimulationOptions {
+  readonly seed: number;
+  /** Default: drawn from the seed. */
+  readonly nodes?: number | undefined;
+  /** Sees every event in words as it happens. */
+  readonly print?: ((line: string) => void) | undefined;
+}
+
+export interface Failure {
+  readonly promise: string;
+  readonly message: string;
+  readonly stack: string;
+  /** The last events in words, oldest first. */
+  readonly events: readonly string[];
+}
+
+export interface SimulationResult {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly steps: number;
+  readonly events: number;
+  readonly simulatedMs: number;
+  readonly traceHash: string;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly failure: Failure | undefined;
+}
+
+/** One run of a whole Raft cluster, from one seed. */
+export async function simulateRaft(options: SimulationOptions): Promise<SimulationResult> {
+  const { seed } = options;
+  const world = new World();
+  const trace = new Trace(options.print);
+  const counters = new Counters();
+  const profile = drawProfile(Chance.of(seed, 'profile'), FAULTS, options.nodes);
+  const onRejection = (reason: unknown): void => world.fail(reason);
+  process.on('unhandledRejection', onRejection);
+  let failure: Failure | undefined;
+  try {
+    const run = new RaftSimulation(seed, world, trace, counters, profile);
+    await run.chaos();
+    await run.liveness();
+  } catch (error) {
+    failure = describe(error, trace);
+  } finally {
+    process.off('unhandledRejection', onRejection);
+  }
+  return {
+    seed,
+    nodes: profile.nodes,
+    steps: world.steps,
+    events: trace.count,
+    simulatedMs: Math.floor(world.nowUs / 1000),
+    traceHash: trace.hash(),
+    counts: counters.all(),
+    failure,
+  };
+}
+
+class RaftSimulation {
+  readonly #world: World;
+  readonly #trace: Trace;
+  readonly #counters: Counters;
+  readonly #checker = new RaftChecker();
+  readonly #around: Surroundings;
+  readonly #nodes: SimNode[];
+  readonly #clients: Clients;
+  readonly #faults: Faults;
+  readonly #chance: Chance;
+
+  constructor(seed: number, world: World, trace: Trace, counters: Counters, profile: ReturnType<typeof drawProfile>) {
+    this.#world = world;
+    this.#trace = trace;
+    this.#counters = counters;
+    this.#chance = Chance.of(seed, 'end');
+    const network = new Network<PeerPayload>(world, Chance.of(seed, 'network'), profile.network, counters);
+    this.#around = {
+      world,
+      trace,
+      counters,
+      network,
+      checker: this.#checker,
+      profile,
+      diskChance: Chance.of(seed, 'disk'),
+      clockChance: Chance.of(seed, 'clocks'),
+      nodeChance: Chance.of(seed, 'nodes'),
+      configurations: () => this.#checker.possibleConfigurations(),
+      isUnderLoad: () => this.#clients.waiting > 0,
+      onTransition: (node, event) => this.#faults.onTransition(node, event),
+    };
+    const names = (from: number, count: number): NodeId[] =>
+      Array.from({ length: count }, (_, position) => nodeId(`n${from + position}`));
+    const members = names(1, profile.nodes);
+    const spares = names(profile.nodes + 1, profile.spares);
+    this.#nodes = [
+      ...members.map((id) => new SimNode(id, members, [], this.#around)),
+      ...spares.map((id) => new SimNode(id, [], members, this.#around)),
+    ];
+    this.#clients = new Clients({
+      world,
+      trace,
+      counters,
+      checker: this.#checker,
+      chance: Chance.of(seed, 'workload'),
+      profile,
+      nodes: () => this.#nodes,
+    });
+    this.#faults = new Faults(this.#around, this.#nodes, Chance.of(seed, 'faults'), Chance.of(seed, 'ambushes'));
+    this.#checker.founded();
+  }
+
+  /** A cluster founds itself, and everything that can go wrong does. */
+  async chaos(): Promise<void> {
+    for (const node of this.#nodes) this.#world.in(this.#chance.below(200_000), () => node.start());
+    this.#clients.start();
+    this.#faults.start();
+    await this.#world.run(CHAOS_US);
+    this.#counters.add('writes acknowledged', this.#clients.writesDone);
+    this.#counters.add('reads answered', this.#clients.readsDone);
+  }
+
+  /**
+   * A quorum is healed and every other fault stays: random faults always heal, and so hide what hangs for ever. The
+   * quorum has to serve within a bound, and everyone in it has to catch up.
+   */
+  async liveness(): Promise<void> {
+    const core = this.#drawCore();
+    const rest = this.#nodes.filter((node) => !core.includes(node));
+    this.#faults.heal();
+    this.#trace.event(
+      this.#world.nowUs,
+      'nemesis',
+      'heals',
+      () => `${core.map((node) => node.id).join(' ')}; ${rest.map((node) => node.id).join(' ')} stay broken`,
+      core.length,
+    );
+    this.#calm(core);
+    for (const node of rest) this.#breakForGood(node, core);
+    for (const node of core) {
+      node.process?.wakeUp();
+      if (!node.isUp) node.start();
+    }
+    const { electionTimeoutMs, network } = this.#around.profile;
+    const boundUs = LIVENESS_TIMEOUTS * (2_000 * electionTimeoutMs + 4 * network.maxDelayUs) + 4_000_000;
+    const before = { writes: this.#clients.writesDone, reads: this.#clients.readsDone };
+    const startUs = this.#world.nowUs;
+    await this.#world.run(
+      startUs + boundUs,
+      () => this.#clients.writesDone > before.writes + 2 && this.#clients.readsDone > before.reads + 1,
+    );
+    if (this.#clients.writesDone <= before.writes + 2 || this.#clients.readsDone <= before.reads + 1)
+      throw new Violation(
+        'liveness',
+        `no service ${Math.floor(boundUs / 1000)} ms after a quorum was healed: ${this.#inWords(core)}`,
+      );
+    this.#clients.close();
+    const target = this.#clients.floor;
+    const isConverged = (): boolean =>
+      core.every((node) => this.#isBystander(node) || (node.machine?.state.index ?? 0) >= target);
+    await this.#world.run(this.#world.nowUs + boundUs, isConverged);
+    if (!isConverged())
+      throw new Violation(
+        'liveness',
+        `not everyone has caught up with index ${target} in time: ${this.#inWords(core)}`,
+      );
+    for (const node of core) {
+      if (!this.#isBystander(node) && !this.#checker.hasAll(node.id, Math.min(target, node.status?.stableIndex ?? 0)))
+        throw new Violation('durability', `${node.id} has caught up, but its disk lacks committed entries`);
+    }
+  }
+
+  /** It is no member, or its data is gone: nobody waits for it. */
+  #isBystander(node: SimNode): boolean {
+    if (this.#faults.lost.has(node)) return true;
+    const { configuration } = this.#checker;
+    return (
+      configuration === undefined ||
+      ![...configuration.voters, ...configuration.outgoing, ...configuration.learners].includes(node.id)
+    );
+  }
+
+  /** As few nodes as may be, sometimes, but a quorum of every configuration that may count. */
+  #drawCore(): SimNode[] {
+    const configurations = this.#checker.possibleConfigurations();
+    let core = this.#nodes.filter((node) => !this.#faults.lost.has(node));
+    const suffices = (some: readonly SimNode[]): boolean =>
+      configurations.every(
+        (configuration) => quorumVote(configuration, (id) => some.some((node) => node.id === id)) === 'won',
+      );
+    for (const node of this.#chance.sample(core, this.#chance.below(core.length))) {
+      const smaller = core.filter((other) => other !== node);
+      if (suffices(smaller)) core = smaller;
+    }
+    return core;
+  }
+
+  #calm(core: readonly SimNode[]): void {
+    const { shape } = this.#around.network;
+    shape.lossPerMille = 0;
+    shape.duplicatePerMille = 0;
+    shape.reorderPerMille = 0;
+    shape.extraDelayUs = 0;
+    for (const node of core) node.diskFactor = 1;
+  }
+
+  #breakForGood(node: SimNode, core: readonly SimNode[]): void {
+    const { network } = this.#around;
+    const how = this.#chance.pick(['dead', 'cut off', 'deaf', 'mute', 'half deaf', 'frozen', 'stuck disk']);
+    this.#trace.event(this.#world.nowUs, 'nemesis', 'leaves', () => `${node.id} ${how}`);
+    this.#counters.add(`left ${how}`);
+    if (how === 'dead') {
+      node.onExit = () => undefined;
+      this.#faults.holdDown(node);
+      if (node.isUp) node.kill();
+    } else if (how === 'frozen') node.process?.stall(1_000_000_000_000);
+    else if (how === 'stuck disk') node.disk.holdSyncs();
+    else {
+      core.forEach((other, position) => {
+        if (how !== 'mute' && (how !== 'half deaf' || position % 2 === 0)) network.cut(other.id, node.id);
+        if (how === 'cut off' || how === 'mute') network.cut(node.id, other.id);
+      });
+    }
+  }
+
+  #inWords(core: readonly SimNode[]): string {
+    return core
+      .map((node) => {
+        const { status } = node;
+        const inside =
+          status === undefined
+            ? ''
+            : ` ${status.role} term ${status.term} log ${status.lastIndex} committed ${status.commitIndex}`;
+        return `${node.id} ${node.condition}${inside}`;
+      })
+      .join('; ');
+  }
+}
+
+function describe(error: unknown, trace: Trace): Failure {
+  const promise =
+    error instanceof Violation
+      ? error.promise
+      : error instanceof InvariantViolation
+        ? "the code's own invariant"
+        : 'no unexpected error';
+  const message = error instanceof Violation ? error.message : `${promise}: ${String(error)}`;
+  return { promise, message, stack: error instanceof Error ? (error.stack ?? '') : '', events: trace.last() };
+}

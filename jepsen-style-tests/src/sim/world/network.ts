@@ -1,0 +1,265 @@
+import type { Chance } from './chance.ts';
+import type { Counters } from './counters.ts';
+import type { SimulatedProcess } from './process.ts';
+import type { World } from './world.ts';
+
+/** One end of links: a process that can be dialled. `Payload` is whatever it is sent. */
+export interface Endpoint<Payload> {
+  readonly name: string;
+  readonly process: SimulatedProcess;
+  /** Who it says it is in the handshake; undefined while it answers nobody. */
+  hello(): unknown;
+  /** Judges the other side's hello: the reason to refuse it, or undefined. */
+  judge(peer: string, hello: unknown): { readonly code: string; readonly reason: string } | undefined;
+  refused(peer: string, code: string, reason: string): void;
+  receive(from: string, payload: Payload): void;
+  unreachable(peer: string): void;
+  /** The link ended without a goodbye and dialling again failed at once. */
+  linkClosed(peer: string): void;
+}
+
+/** How links behave between faults. Microseconds, and shares in a thousand. */
+export interface NetworkShape {
+  readonly minDelayUs: number;
+  readonly maxDelayUs: number;
+  lossPerMille: number;
+  duplicatePerMille: number;
+  reorderPerMille: number;
+  /** Delay of a message that is overtaken, at most. */
+  reorderUs: number;
+  extraDelayUs: number;
+}
+
+interface Link {
+  readonly left: string;
+  readonly right: string;
+  isUp: boolean;
+  /** Rises with every connection made or broken: what was under way on an earlier one is lost. */
+  generation: number;
+  isDialling: boolean;
+  arrivedUs: [number, number];
+}
+
+const REDIAL_US = 100_000;
+const REFUSED_REDIAL_US = 1_000_000;
+const HANDSHAKE_TIMEOUT_US = 400_000;
+
+/**
+ * One link between each two endpoints, which is dialled again when it breaks. Cuts are silent and have a direction; a
+ * link between two live processes can be closed; a process that dies closes its links unless its machine went dark.
+ */
+export class Network<Payload> {
+  readonly #world: World;
+  readonly #chance: Chance;
+  readonly #counters: Counters;
+  readonly shape: NetworkShape;
+  readonly #endpoints = new Map<string, Endpoint<Payload>>();
+  readonly #links = new Map<string, Link>();
+  /** How many faults cut the direction. */
+  readonly #cuts = new Map<string, number>();
+
+  constructor(world: World, chance: Chance, shape: NetworkShape, counters: Counters) {
+    this.#world = world;
+    this.#chance = chance;
+    this.shape = shape;
+    this.#counters = counters;
+  }
+
+  attach(endpoint: Endpoint<Payload>): void {
+    this.#endpoints.set(endpoint.name, endpoint);
+    for (const other of this.#endpoints.keys()) {
+      if (other === endpoint.name) continue;
+      const link = this.#link(endpoint.name, other);
+      this.#break(link);
+      this.#dial(link, this.#delayUs());
+    }
+  }
+
+  /**
+   * The endpoint is gone. `closed`: its machine told the peers, and refuses when they dial again. `goodbye`: it took its
+   * leave. `dark`: nobody is told.
+   */
+  detach(name: string, how: 'closed' | 'goodbye' | 'dark'): void {
+    this.#endpoints.delete(name);
+    for (const link of this.#linksOf(name)) {
+      const wasUp = link.isUp;
+      const peer = link.left === name ? link.right : link.left;
+      // In the dark the peers go on sending to nobody, until they hear from whoever comes back.
+      if (how === 'dark') continue;
+      this.#break(link);
+      if (how === 'closed' && wasUp) this.#tellClosed(link, peer, name);
+    }
+  }
+
+  /** Closes a link between two live processes. The dialler tries again at once; where that fails, it is evidence. */
+  close(left: string, right: string): void {
+    const link = this.#link(left, right);
+    if (!link.isUp) return;
+    this.#break(link);
+    this.#tellClosed(link, left, right);
+    this.#tellClosed(link, right, left);
+  }
+
+  cut(from: string, to: string): void {
+    const key = `${from}>${to}`;
+    this.#cuts.set(key, (this.#cuts.get(key) ?? 0) + 1);
+  }
+
+  mend(from: string, to: string): void {
+    const key = `${from}>${to}`;
+    const left = (this.#cuts.get(key) ?? 0) - 1;
+    if (left > 0) this.#cuts.set(key, left);
+    else this.#cuts.delete(key);
+  }
+
+  mendAll(): void {
+    this.#cuts.clear();
+  }
+
+  isCut(from: string, to: string): boolean {
+    return this.#cuts.has(`${from}>${to}`);
+  }
+
+  send(from: Endpoint<Payload>, to: string, payload: Payload): void {
+    // A process that has ended meanwhile says nothing.
+    if (this.#endpoints.get(from.name) !== from) return;
+    const link = this.#link(from.name, to);
+    if (!link.isUp) {
+      from.process.arrive(() => from.unreachable(to));
+      return;
+    }
+    if (this.isCut(from.name, to)) {
+      this.#counters.add('message lost in a cut');
+      return;
+    }
+    if (this.shape.lossPerMille > 0 && this.#chance.perMille(this.shape.lossPerMille)) {
+      this.#counters.add('message lost');
+      return;
+    }
+    this.#deliver(link, from.name, to, payload);
+    if (this.shape.duplicatePerMille > 0 && this.#chance.perMille(this.shape.duplicatePerMille)) {
+      this.#counters.add('message duplicated');
+      this.#deliver(link, from.name, to, payload);
+    }
+  }
+
+  #deliver(link: Link, from: string, to: string, payload: Payload): void {
+    const direction = link.left === from ? 0 : 1;
+    let atUs = this.#world.nowUs + this.#delayUs();
+    if (this.shape.reorderPerMille > 0 && this.#chance.perMille(this.shape.reorderPerMille)) {
+      this.#counters.add('message overtaken');
+      atUs += this.#chance.below(this.shape.reorderUs);
+    } else {
+      atUs = Math.max(atUs, link.arrivedUs[direction]);
+      link.arrivedUs[direction] = atUs;
+    }
+    const { generation } = link;
+    this.#world.at(atUs, () => {
+      const receiver = this.#endpoints.get(to);
+      if (receiver === undefined || link.generation !== generation || this.isCut(from, to)) return;
+      receiver.process.arrive(() => {
+        if (link.generation === generation) receiver.receive(from, payload);
+      });
+    });
+  }
+
+  #delayUs(): number {
+    const { minDelayUs, maxDelayUs, extraDelayUs } = this.shape;
+    return this.#chance.between(minDelayUs, maxDelayUs) + (extraDelayUs > 0 ? this.#chance.below(extraDelayUs) : 0);
+  }
+
+  /** `peer` sees the end of its link to `gone` and dials again: refused or unanswered, that is evidence. */
+  #tellClosed(link: Link, peer: string, gone: string): void {
+    if (this.isCut(gone, peer)) {
+      this.#dial(link, HANDSHAKE_TIMEOUT_US);
+      return;
+    }
+    this.#world.in(this.#delayUs(), () => {
+      const observer = this.#endpoints.get(peer);
+      if (observer === undefined || link.isUp) return;
+      const isAnswered = this.#endpoints.has(gone) && !this.isCut(peer, gone) && !this.isCut(gone, peer);
+      if (isAnswered) {
+        this.#dial(link, this.#delayUs());
+        return;
+      }
+      const isRefused = !this.#endpoints.has(gone) && !this.isCut(peer, gone);
+      this.#world.in(isRefused ? 2 * this.#delayUs() : HANDSHAKE_TIMEOUT_US, () => {
+        if (this.#endpoints.get(peer) !== observer || link.isUp) return;
+        observer.process.arrive(() => {
+          if (link.isUp) return;
+          this.#counters.add('closed link was evidence');
+          observer.linkClosed(gone);
+        });
+        this.#dial(link, REDIAL_US);
+      });
+    });
+  }
+
+  #dial(link: Link, delayUs: number): void {
+    if (link.isDialling) return;
+    link.isDialling = true;
+    this.#world.in(delayUs, () => {
+      link.isDialling = false;
+      this.#shakeHands(link);
+    });
+  }
+
+  #shakeHands(link: Link): void {
+    const { left, right } = link;
+    const one = this.#endpoints.get(left);
+    const other = this.#endpoints.get(right);
+    // Whoever comes back dials.
+    if (one === undefined || other === undefined || link.isUp) return;
+    const isReachable = !this.isCut(left, right) && !this.isCut(right, left);
+    const oneHello = one.hello();
+    const otherHello = other.hello();
+    if (
+      !isReachable ||
+      oneHello === undefined ||
+      otherHello === undefined ||
+      one.process.isStalled ||
+      other.process.isStalled
+    ) {
+      this.#dial(link, REDIAL_US + this.#chance.below(REDIAL_US));
+      return;
+    }
+    const refusals = [
+      [one, other, other.judge(left, oneHello)],
+      [other, one, one.judge(right, otherHello)],
+    ] as const;
+    let isRefused = false;
+    for (const [who, by, refusal] of refusals) {
+      if (refusal === undefined) continue;
+      isRefused = true;
+      this.#counters.add(`handshake refused: ${refusal.code}`);
+      who.process.arrive(() => who.refused(by.name, refusal.code, refusal.reason));
+    }
+    if (isRefused) {
+      this.#dial(link, REFUSED_REDIAL_US);
+      return;
+    }
+    link.isUp = true;
+    link.generation += 1;
+    link.arrivedUs = [0, 0];
+  }
+
+  #break(link: Link): void {
+    link.isUp = false;
+    link.generation += 1;
+  }
+
+  #link(one: string, other: string): Link {
+    const [left, right] = one < other ? [one, other] : [other, one];
+    const key = `${left} ${right}`;
+    let link = this.#links.get(key);
+    if (link === undefined) {
+      link = { left, right, isUp: false, generation: 0, isDialling: false, arrivedUs: [0, 0] };
+      this.#links.set(key, link);
+    }
+    return link;
+  }
+
+  #linksOf(name: string): Link[] {
+    return [...this.#links.values()].filter((link) => link.left === name || link.right === name);
+  }
+}
