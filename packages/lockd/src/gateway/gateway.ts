@@ -241,17 +241,30 @@ export class Gateway {
     for (const connection of dirty) connection.flush();
   }
 
-  /** No new connections; everybody is told to go elsewhere, and disconnected. Sessions stay as they are: their clients attach there. */
+  /** No new connections, and no old ones. */
   stop(reason: string): void {
     this.#isStopping = true;
+    this.disconnectAll(reason);
+  }
+
+  /** Everybody is told to go elsewhere, and disconnected. Their sessions go on: they attach there. */
+  disconnectAll(reason: string): void {
     for (const connection of [...this.#connections]) {
-      connection.send(['goodbye', reason]);
-      connection.close(1001, 'stopping');
+      if (connection.state === 'open') connection.send(['goodbye', reason]);
+      connection.close(1001, 'going away');
     }
   }
 
-  get connectionCount(): number {
-    return this.#connections.size;
+  /** The table's state has jumped to that of a snapshot: what happened in between was told to nobody here. */
+  stateReplaced(): void {
+    const { table } = this.#dependencies;
+    for (const local of [...this.#attached.values()]) {
+      const epoch = table.epochOf(local.session);
+      if (epoch === undefined) this.sessionEnded(local.session, 'ended while this node was behind');
+      else if (epoch > local.epoch) this.#letGo(local);
+      else this.#pushReattach(local);
+    }
+    this.#tellWhatMayBeLost();
   }
 
   // Frames -----------------------------------------------------------------------------------------------------------
@@ -527,11 +540,7 @@ export class Gateway {
     if (detachedEpoch !== undefined && detachedEpoch < epoch) this.#detaching.delete(session);
     const local = this.#attaching.get(session)?.find((candidate) => candidate.epoch === epoch);
     const former = this.#attached.get(session);
-    if (former !== undefined && former !== local) {
-      // It speaks through another connection, here or elsewhere.
-      this.#attached.delete(session);
-      if (former.connection.sessions.get(session) === former) former.connection.sessions.delete(session);
-    }
+    if (former !== undefined && former !== local) this.#letGo(former);
     if (local === undefined) return;
     local.isAttached = true;
     this.#forgetAttaching(local);
@@ -560,9 +569,14 @@ export class Gateway {
     this.#detaching.delete(session);
     const local = this.#attached.get(session);
     if (local === undefined) return;
-    this.#attached.delete(session);
-    if (local.connection.sessions.get(session) === local) local.connection.sessions.delete(session);
+    this.#letGo(local);
     local.connection.send(['session-ended', session, reason]);
+  }
+
+  /** The session is over, or speaks through another connection, here or elsewhere. */
+  #letGo(local: LocalSession): void {
+    this.#attached.delete(local.session);
+    if (local.connection.sessions.get(local.session) === local) local.connection.sessions.delete(local.session);
   }
 
   answered(session: number, seq: number, value: unknown): void {

@@ -132,8 +132,13 @@ export class LockNode {
       random,
       log,
     });
-    const stateMachine = new LockStateMachine(table, sink, () => {
-      sink.nowMs = clock.nowMs();
+    const stateMachine = new LockStateMachine(table, sink, {
+      onApply: () => {
+        sink.nowMs = clock.nowMs();
+      },
+      onReplaced: () => {
+        if (late.node !== undefined) late.node.#gateway.stateReplaced();
+      },
     });
     const driver = await openDriver(
       {
@@ -286,7 +291,11 @@ export class LockNode {
   #onCondition(condition: NodeCondition, reason: string | undefined): void {
     if (condition === 'serving') this.#log.info('takes part', { condition, reason });
     else if (condition === 'joining') this.#log.info('waits to take part', { condition, reason });
-    else this.#log.error('does not take part', { condition, reason });
+    else {
+      this.#log.error('does not take part', { condition, reason });
+      // Who stays connected here would wait for answers that do not come.
+      this.#gateway.disconnectAll(condition);
+    }
     if (condition !== 'stopped' || this.#stopping !== undefined) return;
     this.#parts.environment.onFatal?.(reason ?? 'the node stopped');
   }

@@ -3,23 +3,29 @@ import type { SnapshotReader, SnapshotWriter, StateMachine } from '@lockd/raft/n
 import type { LockTable } from '../lock-table/lock-table.ts';
 import type { TableSink } from '../lock-table/sink.ts';
 
+export interface StateMachineEvents {
+  /** Before each run is applied. */
+  onApply(): void;
+  /** The state has jumped, over entries whose calls of the sink never come. */
+  onReplaced(): void;
+}
+
 /** The lock table as Raft's state machine: each entry's bytes decoded once, applied in order. */
 export class LockStateMachine implements StateMachine {
   readonly #table: LockTable;
   readonly #sink: TableSink;
-  readonly #beforeApply: () => void;
+  readonly #events: StateMachineEvents;
   /** For metrics. */
   appliedCommands = 0;
 
-  /** `beforeApply` is called once for each run. */
-  constructor(table: LockTable, sink: TableSink, beforeApply: () => void) {
+  constructor(table: LockTable, sink: TableSink, events: StateMachineEvents) {
     this.#table = table;
     this.#sink = sink;
-    this.#beforeApply = beforeApply;
+    this.#events = events;
   }
 
   apply(run: EntryRun): void {
-    this.#beforeApply();
+    this.#events.onApply();
     const { bytes, term, firstIndex, lastIndex, ends } = run;
     let start = run.start;
     for (let index: number = firstIndex; index <= lastIndex; index++) {
@@ -37,8 +43,13 @@ export class LockStateMachine implements StateMachine {
   }
 
   beginRestore(): SnapshotWriter {
-    return this.#table.beginRestore();
+    const writer = this.#table.beginRestore();
+    return {
+      write: (chunk) => writer.write(chunk),
+      finish: () => {
+        writer.finish();
+        this.#events.onReplaced();
+      },
+    };
   }
-
-  reset(): void {}
 }

@@ -44,7 +44,7 @@ export class RawClient {
   }
 
   send(...messages: (ClientMessage | readonly unknown[])[]): void {
-    this.sendFrame((codecFor(this.#subprotocol) ?? jsonCodec).encode(messages as unknown[][]));
+    this.sendFrame((codecFor(this.#subprotocol) ?? jsonCodec).encode(messages));
   }
 
   sendFrame(frame: string | Uint8Array): void {
