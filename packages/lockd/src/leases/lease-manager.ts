@@ -180,7 +180,7 @@ export class LeaseManager {
    * that starts after this call: see `roundFor`. False: this node cannot take it (not ready, or the session is over or
    * bound to a closed connection). `origin` comes back with the acknowledgement.
    */
-  renewalArrived(session: number, stamp: number, nowMs: number, origin: unknown = undefined): boolean {
+  renewalArrived(session: number, stamp: number, nowMs: number, origin?: unknown): boolean {
     if (this.#term === undefined || this.#table?.isRenewable(session) !== true) return false;
     if (!this.#sessions.has(session)) return false;
     this.#heard(session, nowMs);

@@ -128,7 +128,7 @@ export function acquireAll(
     }
     return new LockRequest(session, seq, record, MODE.exclusive, state.index, waitMs, extra, state.freshStamp);
   });
-  extra.parts = parts;
+  if (parts.length > 1) extra.parts = parts;
   const main = parts[0] as LockRequest;
   session.add(main);
   session.answers.set(seq, LIVE);
@@ -236,6 +236,7 @@ function reenterHold(state: TableState, session: Session, seq: number, held: Loc
     return;
   }
   state.touchRequest(root);
+  root.flags |= FLAG.shared;
   const extra = new RequestExtra();
   extra.root = root;
   const flags = held.mode | FLAG.granted | FLAG.reentry;

@@ -127,12 +127,20 @@ function hold(state: TableState, part: LockRequest): void {
   if (mode === MODE.shared) {
     const crowd = record.crowdOf(0);
     // Shared grants that overlap are one phase, fenced by the token of the entry that opened it.
-    if (crowd.sharedCount++ === 0) crowd.phaseToken = state.index;
+    if (crowd.sharedCount++ === 0 || !isReallyShared(record)) crowd.phaseToken = state.index;
     part.token = crowd.phaseToken;
   } else if (mode === MODE.permit) {
     (part.extra as RequestExtra).slot = record.crowd?.slots?.takeLowest() ?? 0;
   }
   record.addHolder(part);
+}
+
+/** Whether somebody alive shares the name: what is left of ended sessions keeps no phase open. */
+function isReallyShared(record: NameRecord): boolean {
+  for (let holder = record.holder; holder !== undefined; holder = holder.next) {
+    if (!holder.isGhost && !holder.session.isDead) return true;
+  }
+  return false;
 }
 
 export function grantDetail(request: LockRequest): GrantDetail | null {

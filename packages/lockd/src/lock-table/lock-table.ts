@@ -15,10 +15,14 @@ import { settleDue } from './grants.ts';
 import { inspectName, listNames, requestState } from './inspection.ts';
 import { TABLE_LIMITS, type TableLimits } from './limits.ts';
 import { cancel, completeOnce, downgrade, extend, release, setLimit, upgrade } from './operations.ts';
+import { Restoration } from './restoration.ts';
 import type { Session } from './session.ts';
 import { admit, attach, detach, endSession, expireSession, liveSession, open } from './session-commands.ts';
 import type { DeadlineKind, TableSink } from './sink.ts';
+import { TableSnapshotReader } from './snapshot-reader.ts';
+import { TableSnapshotWriter } from './snapshot-writer.ts';
 import { SILENT_SINK, TableState } from './state.ts';
+import { hashOf, stateLines } from './state-hash.ts';
 import { continueWork } from './work-left.ts';
 
 /** Counts for status and metrics. The last three are of this replica since it started. */
@@ -186,6 +190,28 @@ export class LockTable {
     return requestState(this.#state, session, handle);
   }
 
+  /** The whole replicated state, one record a line, sorted: equal exactly where two tables are equal. */
+  describe(): string[] {
+    return stateLines(this.#state);
+  }
+
+  /** Hash of `describe`: equal on all replicas at equal indices. */
+  stateHash(): string {
+    return hashOf(this.describe());
+  }
+
+  /** The state as it is now, to be read in slices while `apply` goes on. One at a time. */
+  beginSnapshot(sliceRecords?: number): TableSnapshotReader {
+    return new TableSnapshotReader(this.#state, sliceRecords);
+  }
+
+  /** Replaces the whole state by a snapshot's content, at once, when that is complete. */
+  beginRestore(): TableSnapshotWriter {
+    return new TableSnapshotWriter(new Restoration(this.#state.limits), (state) => {
+      this.#state = state;
+    });
+  }
+
   counters(): TableCounters {
     const state = this.#state;
     return {
@@ -203,6 +229,10 @@ export class LockTable {
 
 function operate(state: TableState, session: Session, command: SessionCommand): void {
   const seq = command[3];
+  if (!session.isListening && command[0] <= OP.acquireAll) {
+    state.refuse(session, seq, 'LOCKD_SESSION_EXPIRED', 'the connection to which this session belongs is closed');
+    return;
+  }
   switch (command[0]) {
     case OP.acquire:
       acquire(state, session, seq, command[5], command[6], command[7] ?? 0, command[8]);

@@ -1,7 +1,8 @@
-import type { Answer } from './answers.ts';
-import { FLAG, type LockRequest, partsOf } from './lock-request.ts';
+import type { EndReason, ErrorCode } from '@lockd/client/protocol';
+import { type Answer, DONE, endedAnswer, LIVE } from './answers.ts';
+import { type LockRequest, partsOf } from './lock-request.ts';
 import type { Session } from './session.ts';
-import type { Completion, WorkItem } from './state.ts';
+import type { Completion, TableState, WorkItem } from './state.ts';
 
 /**
  * The state as flat tuples: what a snapshot contains, and what two replicas compare. First element: the kind.
@@ -41,31 +42,33 @@ export function sessionRecords(session: Session): StateRecord[] {
   return records;
 }
 
+// Values and details as JSON: keys of metadata are anybody's, and MessagePack libraries rename `__proto__`.
 function answerFields(answer: Answer): readonly unknown[] {
   switch (answer.type) {
     case 'live':
       return ['live'];
     case 'done':
-      return ['done', answer.value];
+      return answer.value === null ? ['done'] : ['done', JSON.stringify(answer.value)];
     case 'refused':
-      return ['refused', answer.code, answer.message, answer.detail];
+      return ['refused', answer.code, answer.message, JSON.stringify(answer.detail)];
     default:
       return ['ended', answer.reason];
   }
 }
 
 export function answerFrom(fields: readonly unknown[]): Answer {
-  switch (fields[0]) {
+  const [type, first, second, third] = fields as string[];
+  switch (type) {
     case 'live':
-      return { type: 'live' };
+      return LIVE;
     case 'done':
-      return { type: 'done', value: fields[1] };
+      return first === undefined ? DONE : { type, value: JSON.parse(first) };
     case 'refused':
-      return { type: 'refused', code: fields[1], message: fields[2], detail: fields[3] } as Answer;
+      return { type, code: first as ErrorCode, message: second ?? '', detail: JSON.parse(third ?? 'null') };
     case 'ended':
-      return { type: 'ended', reason: fields[1] } as Answer;
+      return endedAnswer(first as EndReason);
     default:
-      throw new Error(`unknown kind of answer in a snapshot: ${String(fields[0])}`);
+      throw new Error(`unknown kind of answer in a snapshot: ${type}`);
   }
 }
 
@@ -118,7 +121,7 @@ export function workRecord(place: number, item: WorkItem): StateRecord {
   }
 }
 
-/** Ghosts and orphans are in no session's map; everything else is. */
-export function isOutsideSession(request: LockRequest): boolean {
-  return (request.flags & (FLAG.ghost | FLAG.orphan)) !== 0;
+/** Where the next table begins: its counters, as of `index`. */
+export function globalsRecord(state: TableState): StateRecord {
+  return [RECORD.globals, state.index, state.term, state.grantCount, state.endedNonces.watermark];
 }

@@ -101,7 +101,9 @@ export class TableState {
   /** Names whose queues must be looked at before this entry is done. */
   readonly due: NameRecord[] = [];
 
+  /** The running snapshot, and how many were begun. */
   aside: SaveAside | undefined = undefined;
+  snapshotCount = 0;
 
   constructor(limits: TableLimits) {
     this.limits = limits;

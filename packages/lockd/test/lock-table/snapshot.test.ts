@@ -1,0 +1,190 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type Command, encodeCommand, OP } from '../../src/lock-table/command.ts';
+import { TABLE_LIMITS, type TableLimits } from '../../src/lock-table/limits.ts';
+import { LockTable } from '../../src/lock-table/lock-table.ts';
+import { SILENT_SINK } from '../../src/lock-table/state.ts';
+import { LeaderBooks } from './leader-books.ts';
+import { type Step, script } from './scripts.ts';
+
+/** Small, so that scripts reach them: work is left behind all the time, and nonces are forgotten. */
+const SMALL: TableLimits = {
+  ...TABLE_LIMITS,
+  maxWorkPerEntry: 2,
+  maxEndedNonces: 2,
+  maxSessions: 6,
+  maxWaitersPerName: 4,
+  maxNames: 3,
+};
+
+interface Entry {
+  readonly command: Command;
+  readonly term: number;
+}
+
+/** The log that a script makes, with the continuations that its leader would propose a little later. */
+function logOf(steps: readonly Step[], limits: TableLimits): Entry[] {
+  const books = new LeaderBooks(new LockTable(limits));
+  const writer = books.writer();
+  const log: Entry[] = [];
+  const add = (command: Command): void => {
+    log.push({ command, term: writer.term });
+    books.table.applyEntry(encodeCommand(command), writer.index, writer.term, books.sink);
+    books.note(books.sink.take());
+  };
+  steps.forEach((step, place) => {
+    const command = writer.next(step);
+    if (command !== undefined) add(command);
+    if (books.table.hasWorkLeft && place % 3 === 0) {
+      writer.index++;
+      add([OP.continueWork]);
+    }
+  });
+  return log;
+}
+
+function applyTo(table: LockTable, log: readonly Entry[], from: number, to: number): void {
+  for (let index = from; index <= to; index++) {
+    const entry = log[index - 1]!;
+    table.applyEntry(encodeCommand(entry.command), index, entry.term, SILENT_SINK);
+  }
+}
+
+/** Reads a snapshot begun after `at` entries while further entries are applied, `pace` entries between two slices. */
+function snapshotDuring(
+  table: LockTable,
+  log: readonly Entry[],
+  at: number,
+  pace: number,
+  slice: number,
+): Uint8Array[] {
+  applyTo(table, log, 1, at);
+  const reader = table.beginSnapshot(slice);
+  const chunks: Uint8Array[] = [];
+  let applied = at;
+  for (;;) {
+    const next = Math.min(log.length, applied + pace);
+    applyTo(table, log, applied + 1, next);
+    applied = next;
+    const chunk = reader.next();
+    if (chunk === undefined) break;
+    chunks.push(chunk);
+  }
+  applyTo(table, log, applied + 1, log.length);
+  return chunks;
+}
+
+/** Cut again where nobody expects it. */
+function recut(chunks: readonly Uint8Array[], size: number): Uint8Array[] {
+  const whole = Buffer.concat(chunks);
+  const cut: Uint8Array[] = [];
+  for (let start = 0; start < whole.length; start += size) cut.push(whole.subarray(start, start + size));
+  return cut;
+}
+
+function restored(chunks: readonly Uint8Array[], limits: TableLimits): LockTable {
+  const table = new LockTable(limits);
+  const writer = table.beginRestore();
+  for (const chunk of chunks) writer.write(chunk);
+  writer.finish();
+  return table;
+}
+
+describe('snapshots', () => {
+  for (const [what, limits] of [
+    ['the limits of the program', TABLE_LIMITS],
+    ['limits that every script reaches', SMALL],
+  ] as const) {
+    test(`restoring one and replaying the rest gives what replaying everything gives, with ${what}`, () => {
+      fc.assert(
+        fc.property(
+          script(120),
+          fc.nat(1000),
+          fc.nat(3),
+          fc.integer({ min: 1, max: 5 }),
+          fc.integer({ min: 1, max: 300 }),
+          (steps, cut, pace, slice, size) => {
+            const log = logOf(steps, limits);
+            const at = log.length === 0 ? 0 : cut % (log.length + 1);
+            const replayed = new LockTable(limits);
+            applyTo(replayed, log, 1, at);
+            const then = replayed.describe();
+            applyTo(replayed, log, at + 1, log.length);
+
+            const interrupted = new LockTable(limits);
+            const chunks = snapshotDuring(interrupted, log, at, pace, slice);
+            expect(interrupted.describe(), 'the table that was read from').toEqual(replayed.describe());
+
+            const copy = restored(recut(chunks, size), limits);
+            expect(copy.describe(), 'the state of one index').toEqual(then);
+              applyTo(copy, log, at + 1, log.length);
+            expect(copy.describe(), 'and the rest replayed').toEqual(replayed.describe());
+            expect(copy.stateHash()).toBe(replayed.stateHash());
+            const { sessions, names, held, waiting, completions } = replayed.counters();
+            expect(copy.counters()).toMatchObject({ sessions, names, held, waiting, completions });
+
+            // A snapshot of the copy says the same.
+            const again = restored(snapshotDuring(copy, [], 0, 0, 100), limits);
+            expect(again.describe()).toEqual(replayed.describe());
+          },
+        ),
+        { numRuns: 150 },
+      );
+    });
+  }
+
+  const some = logOf(
+    Array.from(
+      { length: 40 },
+      (_, i): Step =>
+        i % 8 === 0
+          ? { do: 'open', nonce: i, flags: 0 }
+          : { do: 'acquire', by: 0, name: i % 4, waits: true, lease: i % 3 === 0, options: null },
+    ),
+    TABLE_LIMITS,
+  );
+  const chunks = snapshotDuring(new LockTable(), some, some.length, 0, 5);
+
+  test('a snapshot with any byte changed is refused', () => {
+    const whole = Buffer.concat(chunks);
+    for (let position = 0; position < whole.length; position++) {
+      const damaged = Buffer.from(whole);
+      damaged[position]! ^= 0x10;
+      expect(() => restored([damaged], TABLE_LIMITS), `byte ${position}`).toThrow(/./);
+    }
+  });
+
+  test('a snapshot that ends early is refused, wherever it is cut', () => {
+    const whole = Buffer.concat(chunks);
+    for (let length = 0; length < whole.length; length++) {
+      expect(() => restored([whole.subarray(0, length)], TABLE_LIMITS), `${length} bytes`).toThrow(/./);
+    }
+    for (let skipped = 0; skipped < chunks.length; skipped++) {
+      expect(() =>
+        restored(
+          chunks.filter((_, place) => place !== skipped),
+          TABLE_LIMITS,
+        ),
+      ).toThrow(/./);
+    }
+  });
+
+  test('a refused restore leaves the table as it was', () => {
+    const table = restored(chunks, TABLE_LIMITS);
+    const before = table.stateHash();
+    const writer = table.beginRestore();
+    writer.write(chunks[0]!);
+    expect(() => writer.finish()).toThrow('incomplete');
+    expect(table.stateHash()).toBe(before);
+  });
+
+  test('cancelling a snapshot makes room for the next', () => {
+    const table = restored(chunks, TABLE_LIMITS);
+    const reader = table.beginSnapshot();
+    reader.next();
+    expect(() => table.beginSnapshot()).toThrow('already');
+    reader.cancel();
+    expect(reader.next()).toBeUndefined();
+    expect(restored(snapshotDuring(table, [], 0, 0, 7), TABLE_LIMITS).stateHash()).toBe(table.stateHash());
+  });
+});
