@@ -1,3 +1,4 @@
+import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { HistoryLine } from '../history/history-line.ts';
 import { HistoryWriter } from '../history/history-writer.ts';
@@ -79,6 +80,9 @@ export class Collector {
         return;
       case 'error':
         this.errors.set(report.code, (this.errors.get(report.code) ?? 0) + 1);
+        return;
+      case 'trace':
+        appendFileSync(join(this.#directory, 'traces.jsonl'), `${JSON.stringify({ client, ...report })}\n`);
         return;
       case 'stall':
         this.stalls++;

@@ -43,7 +43,7 @@ function buildRows() {
       let longest = 0;
       for (const op of ops) longest = Math.max(longest, op.to - op.from);
       const lanes = lanesOf(ops), each = Math.max(3, Math.min(9, Math.floor(96 / lanes)));
-      rows.push({ kind: 'ops', label, ops, lanes, each, longest, height: Math.max(20, lanes * each + 8) });
+      rows.push({ kind: 'ops', label, ops, lanes, each, longest, full: Math.max(20, lanes * each + 8), height: 20 });
     });
 }
 const x = ms => LEFT + (ms - view.from) / (view.to - view.from) * (width - LEFT - PAD);
@@ -54,6 +54,13 @@ const firstAt = (ops, ms) => { let lo = 0, hi = ops.length; while (lo < hi) { co
 function draw() {
   const ratio = devicePixelRatio || 1;
   width = canvas.parentElement.clientWidth;
+  // Rows with nothing in view, such as clients that were killed long ago, take no room.
+  for (const row of rows) if (row.kind === 'ops') {
+    let at = firstAt(row.ops, view.from - row.longest);
+    const end = firstAt(row.ops, view.to);
+    while (at < end && row.ops[at].to < view.from) at++;
+    row.height = at < end ? row.full : 14;
+  }
   height = AXIS + rows.reduce((sum, row) => sum + row.height, 0) + 8;
   canvas.width = width * ratio; canvas.height = height * ratio; canvas.style.height = height + 'px';
   const c = draw2d; c.setTransform(ratio, 0, 0, ratio, 0, 0); c.clearRect(0, 0, width, height);

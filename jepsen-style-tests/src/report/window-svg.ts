@@ -6,7 +6,7 @@ import { escapeHtml } from './html.ts';
 const WIDTH = 1000;
 const LEFT = 110;
 const RIGHT = 24;
-const ROW = 46;
+const ROW = 54;
 const TOP = 14;
 
 /** The window of one failure, drawn to scale: a row for each handle, and one for readers. */
@@ -55,6 +55,7 @@ function holdShape(
   const until = release?.call ?? expire?.told ?? endNs;
   const left = x(grant.return ?? grant.call);
   const right = Math.max(left + 2, x(until));
+  const isNarrow = right - left < 90;
   const isOpen = release === undefined && expire?.told === undefined;
   const mayEnd =
     expire === undefined || expire.call > endNs
@@ -66,7 +67,7 @@ function holdShape(
       : `<circle class="look" cx="${x(expire.lastHeld).toFixed(1)}" cy="${y}" r="3.5"/>`;
   return (
     `<rect class="hold${isOpen ? ' open' : ''}" x="${left.toFixed(1)}" y="${y - 9}" width="${(right - left).toFixed(1)}" height="18" rx="3"/>` +
-    `<text class="token" x="${(left + 6).toFixed(1)}" y="${y + 4}">token ${grant.token}</text>${mayEnd}${lastHeld}`
+    `<text class="${isNarrow ? 'note' : 'token'}" x="${(isNarrow ? right + 6 : left + 6).toFixed(1)}" y="${y + 4}">token ${grant.token}</text>${mayEnd}${lastHeld}`
   );
 }
 
@@ -77,7 +78,7 @@ function shape(line: HistoryLine, x: (ns: number) => number, y: number): string 
     case 'acquire':
       return `<path class="call ${line.result}" d="M${left.toFixed(1)} ${y - 5}v10M${left.toFixed(1)} ${y}H${right.toFixed(1)}"/>${line.result === 'ok' ? '' : `<text class="note" x="${(right + 4).toFixed(1)}" y="${y - 5}">${line.result === 'fail' ? `refused${line.holder === null ? '' : `: ${escapeHtml(line.holder)}`}` : 'unknown'}</text>`}`;
     case 'release':
-      return `<path class="release ${line.result}" d="M${left.toFixed(1)} ${y + 9}v6H${right.toFixed(1)}v-6"/><text class="note" x="${left.toFixed(1)}" y="${y + 22}">${line.result === 'fail' ? 'told: not held' : 'release'}</text>`;
+      return `<path class="release ${line.result}" d="M${left.toFixed(1)} ${y + 9}v6H${right.toFixed(1)}v-6"/><text class="note" x="${left.toFixed(1)}" y="${y + 27}">${line.result === 'fail' ? 'told: not held' : 'release'}</text>`;
     case 'read': {
       const holders = line.holders ?? (line.holder === null ? [] : [line.holder]);
       return `<rect class="read" x="${left.toFixed(1)}" y="${y - 4}" width="${(right - left).toFixed(1)}" height="8" rx="4"/><text class="note" x="${left.toFixed(1)}" y="${y - 8}">${escapeHtml(holders.join(', ') || 'nobody')}</text>`;

@@ -55,6 +55,8 @@ export type WorkerReport =
   /** A release is about to be sent. */
   | { readonly type: 'releasing'; readonly owner: string; readonly at: number }
   | { readonly type: 'error'; readonly code: string; readonly message: string }
+  /** What went over the wire before something odd. */
+  | { readonly type: 'trace'; readonly owner: string; readonly why: string; readonly messages: readonly string[] }
   | { readonly type: 'stall'; readonly from: number; readonly to: number }
   | { readonly type: 'blocked'; readonly ms: number }
   /** Between reading and writing what a lock protects. */

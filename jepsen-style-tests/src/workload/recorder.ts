@@ -184,7 +184,6 @@ export class Recorder {
       });
       this.#report({ type: 'hold', owner, key: hold.keys[index] as string, token: lock.token, mayEnd: hold.mayEndNs });
     }
-    this.#tap.forget(owner);
     this.#holds.add(hold);
     return hold;
   }
@@ -215,6 +214,12 @@ export class Recorder {
         // The service no longer had it although the SDK thought so: that is a loss, and an answer about the state.
         line = { ...base, call, return: monotonicNs(), result: 'fail' };
         hold.toldNs ??= monotonicNs();
+        this.#report({
+          type: 'trace',
+          owner: hold.owner,
+          why: 'told that it does not hold what it had not lost',
+          messages: this.#tap.trace(hold.owner),
+        });
       } else {
         // Lost before, or no answer: the SDK ends the session in the background, which gives back what it held.
         line = { ...base, call: Math.min(call, hold.toldNs ?? call), return: null, result: 'unknown' };
@@ -263,6 +268,14 @@ export class Recorder {
     const returned = monotonicNs();
     const code = error instanceof LockdError ? error.code : 'CANCELLED';
     const hadNoEffect = error instanceof LockdError && error.outcome === 'not-applied';
+    if (code === 'LOCKD_WAIT_TIMEOUT' && !hadNoEffect && (returned - call) / 1e6 > 15_000) {
+      this.#report({
+        type: 'trace',
+        owner,
+        why: 'waited for long and was told nothing',
+        messages: this.#tap.trace(owner),
+      });
+    }
     for (const line of lines) {
       if (code === 'LOCKD_WAIT_TIMEOUT' && hadNoEffect) {
         // It stood in the queue to the end: whoever stood before it was in its way.
@@ -282,6 +295,7 @@ export class Recorder {
   #finish(hold: Hold, release: Omit<HistoryLine, 'key'>): void {
     this.#updateMayEnd(hold);
     this.#holds.delete(hold);
+    this.#tap.forget(hold.owner);
     const mode = hold.mode === 'shared' ? { mode: hold.mode } : {};
     const endNs = hold.toldNs ?? release.call;
     const fromNs = Math.min(hold.lastHeldNs ?? endNs, endNs) - 1e9;

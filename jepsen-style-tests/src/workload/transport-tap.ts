@@ -2,6 +2,21 @@ import type { Connection, ConnectionHandler, Transport } from '@lockd/client';
 import { type Codec, jsonCodec, msgpackCodec } from '@lockd/client/protocol';
 import { monotonicNs } from '../clock.ts';
 
+const RECENT_MESSAGES = 4000;
+const ALWAYS_TRACED: ReadonlySet<string> = new Set([
+  'hello',
+  'welcome',
+  'open',
+  'opened',
+  'attach',
+  'attached',
+  'reattach',
+  'session-ended',
+  'goodbye',
+  'closed',
+  'leader',
+]);
+
 /**
  * Stands between the SDK and its transport: leads it over this client's own links, and takes down when what was sent and
  * answered. From that the bounds of the service's promises follow without asking the SDK, which is under test too.
@@ -17,6 +32,8 @@ export class TransportTap implements Transport {
   readonly #queuedNs = new Map<string, number>();
   readonly #sentNs = new Map<string, number>();
   readonly #sessionOf = new Map<string, number>();
+  readonly #handleOf = new Map<string, number>();
+  readonly #recent: (readonly [atNs: number, what: string, message: readonly unknown[]])[] = [];
   #disconnects = 0;
 
   constructor(inner: Transport, links: Readonly<Record<string, string>>) {
@@ -51,10 +68,29 @@ export class TransportTap implements Transport {
     return session === undefined ? undefined : this.sessionMayEndNs(session);
   }
 
+  /**
+   * The last that went over the wire about this owner's request, and about connections and sessions as a whole. Not to
+   * be called after `forget`.
+   */
+  trace(owner: string): readonly string[] {
+    const session = this.#sessionOf.get(owner);
+    const handle = this.#handleOf.get(owner);
+    return this.#recent
+      .filter(([, , message]) => {
+        const [name, first, second] = message;
+        if (ALWAYS_TRACED.has(String(name))) return true;
+        if (first !== session) return false;
+        return second === handle || message[4] === handle || name === 'requests' || name === 'ask';
+      })
+      .slice(-200)
+      .map(([atNs, what, message]) => `${(atNs / 1e6).toFixed(3)} ms ${what} ${JSON.stringify(message).slice(0, 400)}`);
+  }
+
   forget(owner: string): void {
     this.#queuedNs.delete(owner);
     this.#sentNs.delete(owner);
     this.#sessionOf.delete(owner);
+    this.#handleOf.delete(owner);
   }
 
   open(endpoint: string, handler: ConnectionHandler): Connection {
@@ -66,22 +102,34 @@ export class TransportTap implements Transport {
       },
       onFrame: (frame) => {
         const atNs = monotonicNs();
-        for (const message of codec.decode(frame)) this.#received(message, atNs);
+        for (const message of codec.decode(frame)) {
+          this.#remember(atNs, 'got', message);
+          this.#received(message, atNs);
+        }
         handler.onFrame(frame);
       },
       onClose: (reason) => {
         this.#disconnects++;
+        this.#remember(monotonicNs(), 'closed', ['closed', endpoint, reason]);
         handler.onClose(reason);
       },
     });
     return {
       send: (frame) => {
         const atNs = monotonicNs();
-        for (const message of codec.decode(frame)) this.#sent(message, atNs);
+        for (const message of codec.decode(frame)) {
+          this.#remember(atNs, 'sent', message);
+          this.#sent(message, atNs);
+        }
         connection.send(frame);
       },
       close: () => connection.close(),
     };
+  }
+
+  #remember(atNs: number, what: string, message: readonly unknown[]): void {
+    this.#recent.push([atNs, what, message]);
+    if (this.#recent.length > 2 * RECENT_MESSAGES) this.#recent.splice(0, RECENT_MESSAGES);
   }
 
   #sent(message: readonly unknown[], atNs: number): void {
@@ -104,6 +152,7 @@ export class TransportTap implements Transport {
         this.#owners.set(`${String(message[1])} ${String(message[2])}`, owner);
         if (!this.#sentNs.has(owner)) this.#sentNs.set(owner, atNs);
         this.#sessionOf.set(owner, Number(message[1]));
+        this.#handleOf.set(owner, Number(message[2]));
         if (this.#owners.size > 4096) this.#owners.delete(this.#owners.keys().next().value as string);
         return;
       }
