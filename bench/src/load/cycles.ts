@@ -65,6 +65,8 @@ async function runClosedLoop(
 }
 
 const TICK_MS = 1;
+/** Of a rate that the service cannot keep up with, no more than this piles up; the rest is counted as failed. */
+const MAX_UNDER_WAY = 100_000;
 
 async function runOpenLoop(
   driver: LockDriver,
@@ -101,6 +103,11 @@ async function runOpenLoop(
       for (; tick < ticks && begun + tick * TICK_MS <= now; tick++) {
         const due = first + Math.floor(((tick + 1) * TICK_MS * ratePerSecond) / 1000);
         while (scheduled < due) {
+          if (underWay.size >= MAX_UNDER_WAY) {
+            if (measuring) errors.add(new Error(`not begun: ${MAX_UNDER_WAY} under way`));
+            scheduled++;
+            continue;
+          }
           const running = cycle(scheduled++, begun + tick * TICK_MS, measuring);
           underWay.add(running);
           void running.then(() => underWay.delete(running));
