@@ -82,6 +82,8 @@ class Driver implements OpenDriver {
   readonly #applyQueue: ApplyQueue;
   readonly #sender: SnapshotSender;
   readonly #peers = new Map<NodeId, { readonly instanceId: string; readonly incarnation: number }>();
+  /** Peers that have not been heard from since they were last missed: their directory may be another one by now. */
+  readonly #absent = new Set<NodeId>();
 
   /** Rises when the node is replaced or stopped: late callbacks of an earlier one are dropped. */
   #epoch = 0;
@@ -166,8 +168,14 @@ class Driver implements OpenDriver {
       onMessage: (message) => this.#onMessage(message),
       onSnapshot: (from, transfer) => this.#onTransfer(from, transfer),
       onProbe: (from, probe) => this.#onProbe(from, probe),
-      onUnreachable: (peer) => this.#input({ type: 'unreachable', peer }),
-      onLinkClosed: (peer) => this.#input({ type: 'link-closed', peer }),
+      onUnreachable: (peer) => {
+        this.#absent.add(peer);
+        this.#input({ type: 'unreachable', peer });
+      },
+      onLinkClosed: (peer) => {
+        this.#absent.add(peer);
+        this.#input({ type: 'link-closed', peer });
+      },
       onPeerIdentity: (peer, identity) => this.#onPeerIdentity(peer, identity),
       onRefused: (peer, code, reason) => this.#onRefused(peer, code, reason),
     };
@@ -484,6 +492,7 @@ class Driver implements OpenDriver {
   }
 
   #rememberPeer(peer: NodeId, identity: PeerIdentity): void {
+    if (this.#absent.delete(peer)) this.#mayRegister = true;
     const known = this.#peers.get(peer);
     if (known?.instanceId === identity.instanceId && known.incarnation >= identity.incarnation) return;
     this.#mayRegister = true;
@@ -525,7 +534,14 @@ class Driver implements OpenDriver {
     const { voters, outgoing, learners } = status.configuration;
     for (const member of new Set([...voters, ...outgoing, ...learners])) {
       if (this.#registry.instanceOf(member) !== undefined || this.#registering.get(member) === status.term) continue;
-      const instanceId = member === this.#options.id ? this.#recovered.instanceId : this.#peers.get(member)?.instanceId;
+      // A name that was removed and added again may stand for a new directory: registering the one it had would lock the
+      // new one out for good.
+      const instanceId =
+        member === this.#options.id
+          ? this.#recovered.instanceId
+          : this.#absent.has(member)
+            ? undefined
+            : this.#peers.get(member)?.instanceId;
       if (instanceId === undefined) continue;
       const entry = registrationEntry(member, instanceId);
       const result = this.#node?.propose(entry, 0, Uint32Array.of(entry.length), this.#now());
@@ -676,6 +692,10 @@ class Driver implements OpenDriver {
       stateMachine.apply(run);
       if (this.#registry.apply(run)) {
         this.#mayRegister = true;
+        for (const name of this.#registry.takeDeparted()) {
+          this.#absent.add(name);
+          this.#registering.delete(name);
+        }
         this.#learnClusterId();
       }
       this.#appliedIndex = run.lastIndex;

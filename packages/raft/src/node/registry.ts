@@ -39,6 +39,7 @@ const PREAMBLE_BYTES_MAX = 1024 * 1024;
 export class Registry {
   #clusterId: string | undefined;
   #instances = new Map<string, string>();
+  #departed: NodeId[] = [];
 
   get clusterId(): string | undefined {
     return this.#clusterId;
@@ -46,6 +47,13 @@ export class Registry {
 
   instanceOf(node: NodeId): string | undefined {
     return this.#instances.get(node);
+  }
+
+  /** Names that have left since the last call. */
+  takeDeparted(): readonly NodeId[] {
+    const departed = this.#departed;
+    this.#departed = [];
+    return departed;
   }
 
   /** Takes in committed entries, in order. True where something changed. */
@@ -109,7 +117,9 @@ export class Registry {
       if (configuration === undefined) return false;
       // A name that left may come back with another data directory.
       const members = new Set<string>([...configuration.voters, ...configuration.outgoing, ...configuration.learners]);
-      for (const node of this.#instances.keys()) if (!members.has(node)) this.#instances.delete(node);
+      for (const node of this.#instances.keys()) {
+        if (!members.has(node) && this.#instances.delete(node)) this.#departed.push(node as NodeId);
+      }
       return true;
     }
     return false;

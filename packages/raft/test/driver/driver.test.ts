@@ -402,6 +402,31 @@ describe('founding a cluster', () => {
     });
     expect(foreign).toMatchObject({ accept: false, code: 'another-cluster' });
   });
+
+  // Found by the simulator: the leader registered the directory that it remembered under the name.
+  test('a name that was removed and added again stands for the directory that comes with it, not for the one that left', async () => {
+    const cluster = new Cluster();
+    await cluster.startAll();
+    await cluster.clock.advance(500);
+    const leader = leaderOf(cluster.nodes)!;
+    const replaced = cluster.nodes.find((node) => node !== leader)!;
+    leader.driver.proposeConfiguration([{ type: 'remove', node: replaced.id }]);
+    await cluster.clock.advance(500);
+    cluster.end(replaced.id, 'kill');
+    cluster.members.set(replaced.id, {
+      disk: new SimulatedDisk({ clock: cluster.clock, random: seededRandom(9) }),
+      node: undefined,
+    });
+    // Added before its new directory has been heard of.
+    leader.driver.proposeConfiguration([{ type: 'add-voter', node: replaced.id }]);
+    await cluster.clock.advance(500);
+    await cluster.start(replaced.id);
+    propose(leader, 'a');
+    await cluster.clock.advance(3000);
+    const again = cluster.members.get(replaced.id)?.node;
+    expect(again?.driver.condition()).toBe('serving');
+    expect(again?.machine.texts).toEqual(['a']);
+  });
 });
 
 describe('a snapshot on its way to a follower', () => {
