@@ -30,7 +30,7 @@ import { CommandRoute } from './command-route.ts';
 import { Connection, type ConnectionEvents } from './connection.ts';
 import { isSameSecret } from './credentials.ts';
 import { GATEWAY_LIMITS } from './limits.ts';
-import { ATTACH_TAG, LocalSession, NO_LEADER, PendingOpen } from './local-session.ts';
+import { ATTACH_TAG, LocalSession, type LocalSessionOwner, NO_LEADER, PendingOpen } from './local-session.ts';
 import { Reads } from './reads.ts';
 import { Renewals } from './renewals.ts';
 
@@ -96,6 +96,7 @@ export class Gateway {
   #dirty: Connection[] = [];
   #flushIsDue = false;
   readonly #flushAtEndOfTurn: () => void;
+  readonly #sessionOwner: LocalSessionOwner;
   #status: RaftStatus;
   #isOverloaded = false;
   #leaderShown = '';
@@ -132,6 +133,11 @@ export class Gateway {
       onAcknowledged: (session, stamp) => this.#onRenewed(session, stamp),
       unacknowledged: () => this.#attached.values(),
     });
+    this.#sessionOwner = {
+      onAttachGivenUp: (local) => this.#forgetAttaching(local),
+      hasAnswer: (session, seq) => dependencies.table.hasAnswer(session, seq),
+      reattach: (local) => this.#pushReattach(local),
+    };
     this.#events = {
       onFrame: (connection, messages) => this.#onFrame(connection, messages),
       onOutgoing: (connection) => this.#onOutgoing(connection),
@@ -362,26 +368,14 @@ export class Gateway {
     }
     // The client will send it again, behind what may be lost.
     if (session.isStale) return;
-    if (this.#isOverloaded && (message[0] === 'acquire' || message[0] === 'acquire-all')) {
-      this.counters.refusedOverloaded++;
-      connection.sendError(message[1], seq, 'LOCKD_OVERLOADED', 'too much is on its way already', 'not-applied', true);
-      return;
-    }
     // A session that comes from another node begins in the middle of its numbers. Measured from 0, what it sends again
     // would be refused as not applied, although it may have been: a release would end as LOCKD_NOT_HELD.
     if (session.sentSeq === 0) session.answeredSeq = seq - 1;
-    if (
-      seq - session.answeredSeq > GATEWAY_LIMITS.maxUnansweredPerSession &&
-      session.sentSeq - session.answeredSeq > LIMITS.window
-    ) {
-      connection.sendError(
-        message[1],
-        seq,
-        'LOCKD_OVERLOADED',
-        'too many operations without an answer',
-        'not-applied',
-        true,
-      );
+    const problem = this.#overload(session, message);
+    // What was sent before may have taken effect: it is let in, for its answer.
+    if (problem !== undefined && seq > session.sentSeq && session.mayRefuse(seq)) {
+      this.counters.refusedOverloaded++;
+      connection.sendError(message[1], seq, 'LOCKD_OVERLOADED', problem, 'not-applied', true);
       return;
     }
     const command = toCommand(message, session.epoch);
@@ -391,6 +385,17 @@ export class Gateway {
     }
     if (seq > session.sentSeq) session.sentSeq = seq;
     this.#route.add(encodeCommand(command), session, seq);
+  }
+
+  /** Why this operation should come later. Only what asks for more is put off because of others' load. */
+  #overload(session: LocalSession, message: OperationMessage): string | undefined {
+    if (this.#isOverloaded && (message[0] === 'acquire' || message[0] === 'acquire-all')) {
+      return 'too much is on its way already';
+    }
+    const isBeyond = message[2] - session.answeredSeq > GATEWAY_LIMITS.maxUnansweredPerSession;
+    return isBeyond && session.sentSeq - session.answeredSeq > LIMITS.window
+      ? 'too many operations without an answer'
+      : undefined;
   }
 
   #onRenew(connection: Connection, id: number, stamp: number): void {
@@ -442,7 +447,7 @@ export class Gateway {
       connection.sendError(id === 0 ? session : 0, id, command.code, command.message, 'not-applied', false);
       return;
     }
-    const local = new LocalSession(session, epoch, connection, id, (given) => this.#forgetAttaching(given));
+    const local = new LocalSession(session, epoch, connection, id, this.#sessionOwner);
     connection.sessions.set(session, local);
     const others = this.#attaching.get(session);
     if (others === undefined) this.#attaching.set(session, [local]);
@@ -523,7 +528,7 @@ export class Gateway {
   sessionOpened(session: number, nonce: string, ttlMs: number): void {
     const pending = this.#forgetOpening(nonce);
     if (pending === undefined) return;
-    const local = new LocalSession(session, 1, pending.connection, pending.id, () => {});
+    const local = new LocalSession(session, 1, pending.connection, pending.id, this.#sessionOwner);
     local.isAttached = true;
     pending.connection.sessions.set(session, local);
     this.#attached.set(session, local);

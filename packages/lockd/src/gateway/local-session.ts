@@ -4,6 +4,16 @@ import type { Connection } from './connection.ts';
 /** Tag of an attach; an operation's tag is its seq. */
 export const ATTACH_TAG = 0;
 
+/** What a session's end of a connection needs of the gateway. */
+export interface LocalSessionOwner {
+  /** The attach will not be answered by the table. */
+  onAttachGivenUp(session: LocalSession): void;
+  /** See `LockTable.hasAnswer`. */
+  hasAnswer(session: number, seq: number): boolean;
+  /** The client has to attach again, and then to send again what has no answer. */
+  reattach(session: LocalSession): void;
+}
+
 /**
  * A session as far as one connection of this node speaks for it, from the request to attach on. Tells what of the
  * client's is on its way, so that the client can be told when that may be lost.
@@ -25,20 +35,14 @@ export class LocalSession implements CommandOwner {
   /** The newest renewal without an acknowledgement. */
   renewStamp: number | undefined;
 
-  readonly #onGivenUp: (session: LocalSession) => void;
+  readonly #owner: LocalSessionOwner;
 
-  constructor(
-    session: number,
-    epoch: number,
-    connection: Connection,
-    attachId: number,
-    onGivenUp: (session: LocalSession) => void,
-  ) {
+  constructor(session: number, epoch: number, connection: Connection, attachId: number, owner: LocalSessionOwner) {
     this.session = session;
     this.epoch = epoch;
     this.connection = connection;
     this.attachId = attachId;
-    this.#onGivenUp = onGivenUp;
+    this.#owner = owner;
   }
 
   get hasUnanswered(): boolean {
@@ -47,13 +51,24 @@ export class LocalSession implements CommandOwner {
 
   notProposed(tag: number, reason: 'no-leader' | 'invalid'): void {
     if (tag === ATTACH_TAG) {
-      this.#onGivenUp(this);
+      this.#owner.onAttachGivenUp(this);
       // An attach that came with the hello has no id of its own.
       this.#refuse(this.attachId === 0 ? this.session : 0, this.attachId, reason);
+    } else if (!this.mayRefuse(tag)) {
+      // Sent before, by an earlier attachment, and applied: saying that nothing happened would be a lie.
+      this.#owner.reattach(this);
     } else {
       if (tag > this.answeredSeq) this.answeredSeq = tag;
       this.#refuse(this.session, tag, reason);
     }
+  }
+
+  /**
+   * Whether it is true that the operation has had no effect and never will. Once this attachment is applied nothing of an
+   * earlier one can be applied any more, so the table knows; before that nobody does.
+   */
+  mayRefuse(seq: number): boolean {
+    return this.isAttached && !this.#owner.hasAnswer(this.session, seq);
   }
 
   #refuse(session: number, number: number, reason: 'no-leader' | 'invalid'): void {

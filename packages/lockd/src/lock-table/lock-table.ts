@@ -200,6 +200,16 @@ export class LockTable {
     return hashOf(this.describe());
   }
 
+  /** The operation has been applied, and a repetition of it would get its answer: it cannot be refused as not applied. */
+  hasAnswer(session: number, seq: number): boolean {
+    return liveSession(this.#state, session)?.answers.get(seq) !== undefined;
+  }
+
+  /** Back to before the first entry: the log is going to be read again. */
+  reset(): void {
+    this.#state = new TableState(this.#state.limits);
+  }
+
   /** The state as it is now, to be read in slices while `apply` goes on. One at a time. */
   beginSnapshot(sliceRecords?: number): TableSnapshotReader {
     return new TableSnapshotReader(this.#state, sliceRecords);

@@ -52,4 +52,8 @@ export class LockStateMachine implements StateMachine {
       },
     };
   }
+  reset(): void {
+    this.#table.reset();
+    this.#events.onReplaced();
+  }
 }

@@ -109,6 +109,27 @@ describe('three nodes with real sockets and storage', () => {
     await cluster.startNode(leader.name);
   });
 
+  test('what was applied before is never refused as if it had not been, majority or not', async () => {
+    const leader = await cluster.leader();
+    const others = [...cluster.nodes.keys()].filter((name) => name !== leader.name);
+    const client = await RawClient.connect(leader.clientUrl);
+    const session = await client.open('asks twice');
+    client.send(['acquire', session, 1, 0, 'once only', 0, null, null]);
+    await client.next('granted');
+    await Promise.all(others.map((name) => cluster.stopNode(name)));
+    await client.next('leader', (message) => message[1] === null);
+    // As if the answer had been lost: the same operation, and one that nobody has seen.
+    client.send(
+      ['acquire', session, 1, 0, 'once only', 0, null, null],
+      ['acquire', session, 2, 0, 'never', 0, null, null],
+    );
+    expect((await client.next('reattach'))[1]).toBe(session);
+    expect(client.received.filter((message) => message[0] === 'error' && message[2] === 1)).toEqual([]);
+    client.close();
+    await Promise.all(others.map((name) => cluster.startNode(name)));
+    await cluster.leader();
+  });
+
   test('without a majority nothing is granted, and the client is told that nothing happened', async () => {
     const leader = await cluster.leader();
     const others = [...cluster.nodes.keys()].filter((name) => name !== leader.name);
