@@ -100,7 +100,8 @@ export function errorText(errors: Readonly<Record<string, number>>): string {
 }
 
 export function w1Tables(cells: readonly W1Cell[], options: W1Options): readonly Table[] {
-  const reference = cells.some((cell) => cell.system !== 'lockd') ? 'lockd' : undefined;
+  const names = new Set(cells.map((cell) => cell.system));
+  const reference = names.has('lockd') && names.size > 1 ? 'lockd' : undefined;
   const loop =
     options.ratePerSecond === undefined
       ? 'Closed loop: acquire is the time one request took.'
