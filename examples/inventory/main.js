@@ -4,14 +4,12 @@
 //
 // It starts a cluster of its own, tells what happens, checks the outcome and exits with 1 if it is not as promised.
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { findLeader, startCluster } from './cluster.js';
+import { findLeader, startCluster } from '../cluster.js';
+import { chapter, check, play, startProcess, tell } from '../processes.js';
 import { openStore } from './store.js';
 
 const ITEM = 'ticket';
@@ -21,46 +19,24 @@ const SHOPS = ['shop-1', 'shop-2', 'shop-3', 'shop-4'];
 const folder = mkdtempSync(join(tmpdir(), 'lockd-inventory-'));
 const file = join(folder, 'store.db');
 const store = openStore(file);
-const failures = [];
-const children = new Set();
+const script = fileURLToPath(new URL('./order-process.js', import.meta.url));
 
-/** Starts one order process; `onEvent` sees what it says. Resolves with all it said once it has ended. */
-function startShop(options, onEvent = () => {}) {
-  const child = spawn(
-    process.execPath,
-    [
-      fileURLToPath(new URL('./order-process.js', import.meta.url)),
-      JSON.stringify({ file, item: ITEM, chargeMs: 40, orders: STOCK, ...options }),
-    ],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
+/** Starts order processes and opens them all once all are ready; `onEvent` sees what they say. */
+function openShops(names, options, onEvent = () => {}) {
+  const waiting = [];
+  return names.map((name) =>
+    startProcess(script, { name, file, item: ITEM, chargeMs: 40, orders: STOCK, ...options }, (event, child) => {
+      onEvent(event, child);
+      if (event.event !== 'ready') return;
+      waiting.push(child);
+      if (waiting.length === names.length) for (const shop of waiting) shop.stdin.write('open\n');
+    }),
   );
-  children.add(child);
-  const events = [];
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    const event = JSON.parse(line);
-    events.push(event);
-    onEvent(event, child);
-  });
-  const ended = once(child, 'close').then(() => {
-    children.delete(child);
-    return events;
-  });
-  return { child, ended };
 }
 
-function chapter(title) {
-  console.log(`\n── ${title}`);
-}
-
-function tell(line) {
-  console.log(`   ${line}`);
-}
-
-function check(claim, holds) {
-  console.log(`   ${holds ? '✓' : '✗'} ${claim}`);
-  if (!holds) failures.push(claim);
+/** All that these processes said, once they have ended. */
+async function ended(shops) {
+  return (await Promise.all(shops.map((shop) => shop.ended))).flat();
 }
 
 function tellSales() {
@@ -73,7 +49,7 @@ function tellSales() {
 async function withoutLock() {
   chapter(`1. Without a lock: ${SHOPS.length} shops, ${STOCK} tickets`);
   store.reset(ITEM, STOCK);
-  await Promise.all(SHOPS.map((name) => startShop({ name, mode: 'none' }).ended));
+  await ended(openShops(SHOPS, { mode: 'none' }));
   const sales = tellSales();
   check(`it oversells: ${sales.length - STOCK} tickets were sold that do not exist`, sales.length > STOCK);
 }
@@ -82,6 +58,7 @@ async function withLockd(endpoints) {
   chapter('2. With lockd, and the leader is killed (kill -9) in the middle');
   store.reset(ITEM, STOCK);
   let sold = 0;
+  /** @type {Promise<{ name: string, pid: number }> | undefined} */
   let killed;
   const onEvent = (event) => {
     if (event.event === 'error') tell(`${event.name}: ${event.code ?? ''} ${event.message}`);
@@ -95,7 +72,7 @@ async function withLockd(endpoints) {
       });
     }
   };
-  await Promise.all(SHOPS.map((name) => startShop({ name, mode: 'lockd', endpoints, chargeMs: 400 }, onEvent).ended));
+  await ended(openShops(SHOPS, { mode: 'lockd', endpoints, chargeMs: 400 }, onEvent));
   const leader = await killed;
   const sales = tellSales();
   const tokens = sales.map((sale) => sale.token);
@@ -120,8 +97,9 @@ async function frozenHolder(endpoints) {
   const frozen = new Promise((resolve) => {
     wakeUp = resolve;
   });
-  const sleeper = startShop(
-    { name: 'shop-1', mode: 'lockd', endpoints, sessionTtl, chargeMs: 300, orders: 1 },
+  const [sleeper] = openShops(
+    ['shop-1'],
+    { mode: 'lockd', endpoints, sessionTtl, chargeMs: 300, orders: 1 },
     (event, child) => {
       if (event.event === 'charging' && frozenToken === undefined) {
         frozenToken = event.token;
@@ -138,10 +116,11 @@ async function frozenHolder(endpoints) {
     },
   );
   await frozen;
-  const other = await startShop({ name: 'shop-2', mode: 'lockd', endpoints, sessionTtl, orders: 3 }, (event) => {
+  const onSold = (event) => {
     if (event.event === 'sold')
       tell(`shop-2 got the lock when the lease had ended, and sold with token ${event.token}, ${event.left} left`);
-  }).ended;
+  };
+  const other = await ended(openShops(['shop-2'], { mode: 'lockd', endpoints, sessionTtl, orders: 3 }, onSold));
   sleeper.child.kill('SIGCONT');
   const asleep = await sleeper.ended;
   const sales = tellSales();
@@ -158,22 +137,19 @@ async function frozenHolder(endpoints) {
 }
 
 let cluster;
-try {
-  await withoutLock();
-  cluster = await startCluster(join(folder, 'cluster'));
-  const endpoints = cluster.nodes.map((node) => node.client);
-  tell('');
-  tell(`a cluster of three nodes is up, ${cluster.leader} leads: ${endpoints.join(' ')}`);
-  await withLockd(endpoints);
-  await frozenHolder(endpoints);
-} catch (error) {
-  failures.push(String(error?.stack ?? error));
-} finally {
-  for (const child of children) child.kill('SIGKILL');
-  await cluster?.stop();
-  store.close();
-  rmSync(folder, { recursive: true, force: true });
-}
-
-chapter(failures.length === 0 ? 'As promised.' : `NOT as promised:\n   ${failures.join('\n   ')}`);
-process.exitCode = failures.length === 0 ? 0 : 1;
+await play(
+  async () => {
+    await withoutLock();
+    cluster = await startCluster(join(folder, 'cluster'));
+    const endpoints = cluster.nodes.map((node) => node.client);
+    tell('');
+    tell(`a cluster of three nodes is up, ${cluster.leader} leads: ${endpoints.join(' ')}`);
+    await withLockd(endpoints);
+    await frozenHolder(endpoints);
+  },
+  async () => {
+    await cluster?.stop();
+    store.close();
+    rmSync(folder, { recursive: true, force: true });
+  },
+);

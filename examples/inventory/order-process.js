@@ -4,6 +4,7 @@
 //
 // It says what it does as one JSON line each on standard output.
 
+import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { connect } from '@lockd/client';
 import { openStore } from './store.js';
@@ -54,6 +55,11 @@ async function sellWithLock() {
     await client.close();
   }
 }
+
+// All shops open at the same moment, however long each took to start.
+say({ event: 'ready' });
+await once(process.stdin, 'data');
+process.stdin.destroy();
 
 try {
   await (mode === 'lockd' ? sellWithLock() : sellWithoutLock());

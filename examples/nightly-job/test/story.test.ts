@@ -1,0 +1,3 @@
+import { expectStory } from '../../story.ts';
+
+expectStory(new URL('../main.js', import.meta.url));
