@@ -121,7 +121,6 @@ describe('100,000 operations', () => {
       const start = performance.now();
       const verdict = checkLinearizability(lines);
       const elapsedMs = performance.now() - start;
-      console.log(`${keys} names, ${clients} clients: ${elapsedMs.toFixed(0)} ms, ${verdict.summary}`);
       expect(verdict.outcome).toBe('pass');
       expect(elapsedMs).toBeLessThan(20_000);
     }, 60_000);

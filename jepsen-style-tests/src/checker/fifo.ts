@@ -39,7 +39,13 @@ export function checkFifo(lines: readonly HistoryLine[]): Verdict {
           continue;
         }
         judged++;
-        if (modeOf(earlier) === 'shared' && modeOf(later) === 'shared' && earlier.token === later.token) continue;
+        // They stand together; of one whose answer was lost it is not known in which phase.
+        if (
+          modeOf(earlier) === 'shared' &&
+          modeOf(later) === 'shared' &&
+          (earlier.token === null || earlier.token === later.token)
+        )
+          continue;
         const overtook =
           earlier.result === 'ok' && earlier.token !== null
             ? earlier.token > later.token && later.return < overNs(earlier)

@@ -21,11 +21,6 @@ export function atExit(cleanup: () => void): () => void {
   return () => cleanups.delete(cleanup);
 }
 
-/** How many processes are still alive. */
-export function aliveChildren(): number {
-  return children.size;
-}
-
 export function killAllChildren(): void {
   for (const child of children) child.kill('SIGKILL');
 }

@@ -24,7 +24,7 @@ export class ClientProcess implements Victim {
   constructor(spec: WorkerSpec, onReport: (report: WorkerReport) => void) {
     this.spec = spec;
     // From the build as well as from the sources: both have it beside this folder.
-    const script = fileURLToPath(new URL('../workload/worker-main.js', import.meta.url));
+    const script = fileURLToPath(new URL('../workload/client-worker.js', import.meta.url));
     this.#child = spawn(process.execPath, [script, JSON.stringify(spec)], { stdio: ['pipe', 'pipe', 'pipe'] });
     registerChild(this.#child);
     let stderr = '';

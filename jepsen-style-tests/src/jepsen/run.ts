@@ -269,7 +269,7 @@ class Store {
   #child: ChildProcess | undefined;
 
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [fileURLToPath(new URL('../workload/store-main.js', import.meta.url))], {
+    const child = spawn(process.execPath, [fileURLToPath(new URL('../workload/store-process.js', import.meta.url))], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     registerChild(child);

@@ -108,11 +108,10 @@ function drawFaults(row, y, c) {
     hot.push([left, y, w, row.height, fault.kind + ' on ' + fault.target + (fault.worked ? '' : ' (did not work)') + '\n' + fault.evidence + '\n' + time(fault.fromMs) + ' to ' + time(fault.toMs)]);
   }
 }
-const ROLES = ['silent', 'follower', 'candidate', 'leader', 'learner', 'joining', 'damaged', 'disk-full'];
 function drawNode(row, y, c) {
   for (const [from, to, role, term] of row.node.roles) {
     if (to < view.from || from > view.to) continue;
-    const left = x(from), w = Math.max(1, x(to) - left), name = ROLES[role];
+    const left = x(from), w = Math.max(1, x(to) - left), name = data.roles[role];
     c.fillStyle = colours[name] || colours.odd; c.fillRect(left, y + 3, w, row.height - 6);
     if (name !== 'follower' && name !== 'silent') label(c, name + ' ' + term, left, w, y + row.height / 2, '#fff');
     hot.push([left, y, w, row.height, row.node.name + ': ' + name + (term ? ', term ' + term : '') + '\n' + time(from) + ' to ' + time(to)]);
@@ -172,8 +171,8 @@ function drawBusy(row, y, c, first, last) {
 }
 function describe(op) {
   const who = data.clients[op.client] + ', ' + data.keys[op.key];
-  if (op.grant === undefined) return who + '\n' + (op.outcome ? 'no certain answer' : 'refused') + ' after ' + (op.to - op.from).toFixed(1) + ' ms';
-  return who + ', token ' + op.token + '\nwaited ' + (op.grant - op.from).toFixed(1) + ' ms, held ' + (op.to - op.grant).toFixed(1) + ' ms\n' + ['released', 'LOST, and told so', 'left behind by a dead client'][op.how] + ' at ' + time(op.to);
+  if (op.grant === undefined) return who + '\n' + data.outcomes[op.outcome] + ' after ' + (op.to - op.from).toFixed(1) + ' ms';
+  return who + ', token ' + op.token + '\nwaited ' + (op.grant - op.from).toFixed(1) + ' ms, held ' + (op.to - op.grant).toFixed(1) + ' ms\n' + data.ends[op.how] + ' at ' + time(op.to);
 }
 let scheduled = false;
 function soon() { if (!scheduled) { scheduled = true; requestAnimationFrame(() => { scheduled = false; draw(); }); } }

@@ -4,19 +4,22 @@ import type { FaultRecord } from '../nemesis/fault.ts';
 
 /**
  * What the page draws, as compact as 100,000 operations need: times are milliseconds since the start of the run, one
- * decimal below a millisecond, and operations are flat rows of numbers (see the constants).
+ * decimal below a millisecond, and operations are flat rows of numbers.
  */
 export interface TimelineData {
   readonly lengthMs: number;
+  readonly ends: readonly string[];
+  readonly outcomes: readonly string[];
+  readonly roles: readonly string[];
   readonly keys: readonly string[];
   readonly clients: readonly string[];
-  /** [client, key, callMs, grantMs, endMs, token, end] for each grant; `end` is an index into ENDS. */
+  /** [client, key, callMs, grantMs, endMs, token, end] for each grant; `end` is an index into `ends`. */
   readonly holds: readonly (readonly number[])[];
-  /** [client, key, callMs, endMs, outcome] for each request that was not granted; `outcome` is an index into OUTCOMES. */
+  /** [client, key, callMs, endMs, outcome] for each request that was not granted; `outcome` is an index into `outcomes`. */
   readonly refusals: readonly (readonly number[])[];
   readonly nodes: readonly {
     readonly name: string;
-    /** [startMs, endMs, role, term]; `role` is an index into ROLES. */
+    /** [startMs, endMs, role, term]; `role` is an index into `roles`. */
     readonly roles: readonly (readonly number[])[];
   }[];
   readonly faults: readonly {
@@ -32,18 +35,9 @@ export interface TimelineData {
   readonly rate: readonly number[];
 }
 
-export const ENDS = ['released', 'lost', 'left behind by a dead client'] as const;
-export const OUTCOMES = ['refused', 'unknown'] as const;
-export const ROLES = [
-  'silent',
-  'follower',
-  'candidate',
-  'leader',
-  'learner',
-  'joining',
-  'damaged',
-  'disk-full',
-] as const;
+const ENDS = ['released', 'LOST, and told so', 'left behind by a dead client'] as const;
+const OUTCOMES = ['refused', 'no certain answer'] as const;
+const ROLES = ['silent', 'follower', 'candidate', 'leader', 'learner', 'joining', 'damaged', 'disk-full'] as const;
 
 export interface TimelineInput {
   readonly lines: readonly HistoryLine[];
@@ -106,6 +100,9 @@ export function timelineData({ lines, faults, events, startNs, endNs }: Timeline
   });
   return {
     lengthMs: ms(endNs),
+    ends: ENDS,
+    outcomes: OUTCOMES,
+    roles: ROLES,
     keys: keys.names,
     clients: clients.names,
     holds,
