@@ -11,6 +11,8 @@ export interface RouteDependencies {
   /** How long commands wait for a leader. */
   readonly patienceMs: number;
   propose(bytes: Uint8Array, start: number, ends: Uint32Array): ProposeResult;
+  /** Lets the driver take its turn after this turn's commands were handed over. */
+  wake(): void;
   sendApp(to: NodeId, payload: AppPayload): boolean;
   /** Commands that were on their way may never arrive: whoever waits for an answer has to attach and ask again. */
   onMayBeLost(): void;
@@ -69,6 +71,8 @@ export class CommandRoute {
     if (this.#flushIsDue) return;
     this.#flushIsDue = true;
     this.#dependencies.clock.endOfTurn(this.#flushAtEndOfTurn);
+    // Behind the flush, so that the driver's turn is this one and not the next.
+    this.#dependencies.wake();
   }
 
   flush(): void {

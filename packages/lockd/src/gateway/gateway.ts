@@ -47,6 +47,7 @@ export interface GatewayDependencies {
   readonly driver: {
     propose(bytes: Uint8Array, start: number, ends: Uint32Array): ProposeResult;
     requestRead(): { readonly type: 'round'; readonly round: ReadRound } | Refusal;
+    wake(): void;
     status(): RaftStatus;
     clusterId(): string | undefined;
   };
@@ -113,6 +114,7 @@ export class Gateway {
       clock,
       patienceMs: electionTimeoutMs,
       propose: (bytes, start, ends) => driver.propose(bytes, start, ends),
+      wake: () => driver.wake(),
       sendApp,
       onMayBeLost: () => this.#tellWhatMayBeLost(),
     });

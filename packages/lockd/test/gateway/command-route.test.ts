@@ -25,6 +25,7 @@ class Bench {
       this.proposed.push(...commands(bytes, start, ends));
       return { type: 'accepted', firstIndex: 1, term: 1 } as ProposeResult;
     },
+    wake: () => {},
     sendApp: (to, payload) => {
       if (this.isLinked) this.sent.push({ to, payload });
       return this.isLinked;
