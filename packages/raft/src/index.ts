@@ -40,7 +40,16 @@ export type {
   VoteRequest,
   VoteResponse,
 } from './core/message.ts';
-export type { InitialState, ProposeResult, RaftOptions, RaftStatus, Random, Refusal, Role } from './core/options.ts';
+export type {
+  InitialState,
+  MemberProgress,
+  ProposeResult,
+  RaftOptions,
+  RaftStatus,
+  Random,
+  Refusal,
+  Role,
+} from './core/options.ts';
 export { majorityIndex, majorityVote, quorumIndex, quorumVote, type VoteResult } from './core/quorum.ts';
 export { RaftNode } from './core/raft-node.ts';
 export type { ForgottenLog, HardState, PersistDuty, Ready } from './core/ready.ts';

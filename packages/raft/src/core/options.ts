@@ -71,3 +71,12 @@ export interface RaftStatus {
   readonly isReady: boolean;
   readonly transferringTo: NodeId | undefined;
 }
+
+/** How far a leader has brought one member. */
+export interface MemberProgress {
+  /** Known to be durable there. */
+  readonly matchIndex: LogIndex;
+  readonly state: 'probe' | 'replicate' | 'snapshot';
+  /** When it last answered, on the clock of the inputs. */
+  readonly lastHeardMs: number;
+}

@@ -5,7 +5,7 @@ import type { Input } from './input.ts';
 import { assertNever, invariant } from './invariant.ts';
 import type { Message, VoteRequest } from './message.ts';
 import { NodeState } from './node-state.ts';
-import type { InitialState, ProposeResult, RaftOptions, RaftStatus, Refusal } from './options.ts';
+import type { InitialState, MemberProgress, ProposeResult, RaftOptions, RaftStatus, Refusal } from './options.ts';
 import type { Ready } from './ready.ts';
 import { Candidate } from './roles/candidate.ts';
 import { Follower } from './roles/follower.ts';
@@ -164,6 +164,16 @@ export class RaftNode {
       isReady: this.#leader?.isReady ?? false,
       transferringTo: this.#leader?.transferringTo,
     };
+  }
+
+  /** How far this leader has brought another member; undefined on other nodes and for strangers. */
+  progressOf(peer: NodeId): MemberProgress | undefined {
+    return this.#leader?.progressOf(peer);
+  }
+
+  /** A quorum knows for good that the configuration in force is committed: whoever left it is needed no more. */
+  get isConfigurationConfirmed(): boolean {
+    return this.#state.isConfigurationConfirmed;
   }
 
   /** The term of an entry that is kept, or of the point before the first one. */

@@ -1,17 +1,20 @@
 import type { ConfigurationChange } from '../core/configuration.ts';
 import type { LogIndex, NodeId, ReadRound, Term } from '../core/ids.ts';
-import type { ProposeResult, RaftStatus, Refusal } from '../core/options.ts';
+import type { MemberProgress, ProposeResult, RaftStatus, Refusal } from '../core/options.ts';
+import type { MemberAddress } from './registry.ts';
 
-/** What a node is, beyond Raft's roles: these neither vote nor acknowledge. */
-export type NodeCondition = 'serving' | 'joining' | 'damaged' | 'disk-full' | 'stopped';
+/** What a node is, beyond Raft's roles: but for `serving` these neither vote nor acknowledge. `removed`: no member any more. */
+export type NodeCondition = 'serving' | 'joining' | 'damaged' | 'disk-full' | 'removed' | 'stopped';
 
 /** Called in the driver's turn, after the turn's inputs were stepped. Must not throw; must not call back into `step`. */
 export interface DriverEvents {
   /** Reads and renewals up to `round` are confirmed, and the state machine has applied `index`. Only on a ready leader. */
   onReadsConfirmed(round: ReadRound): void;
-  /** Role, term, leader or readiness changed. Unconfirmed rounds of an earlier term will never be confirmed. */
+  /** Role, term, leader, readiness or the configuration in force changed. Unconfirmed rounds of an earlier term will never be confirmed. */
   onStatusChanged(status: RaftStatus): void;
   onConditionChanged(condition: NodeCondition, reason: string | undefined): void;
+  /** What `instanceOf` and `addressOf` answer may have changed. */
+  onRegistryChanged?(): void;
   /** The last call of every turn: flush frames to clients here. */
   onTurnEnd(): void;
 }
@@ -27,13 +30,27 @@ export interface RaftDriver {
   requestRead(): { readonly type: 'round'; readonly round: ReadRound } | Refusal;
   proposeConfiguration(changes: readonly ConfigurationChange[]): ProposeResult;
   transferLeadership(to: NodeId | undefined): void;
+  /** Puts into the log where a member is reached. Forgotten when it leaves. */
+  proposeAddress(node: NodeId, address: MemberAddress): ProposeResult;
+  addressOf(node: NodeId): MemberAddress | undefined;
+  /** The data directory that the member's name stands for. */
+  instanceOf(node: NodeId): string | undefined;
+  /** This data directory was a member's, and has left. */
+  hasRemoved(instanceId: string): boolean;
+  /** Only on the leader. */
+  progressOf(node: NodeId): MemberProgress | undefined;
+  /** The configuration in force can no longer be taken back: nobody that it leaves out is needed any more. */
+  isConfigurationConfirmed(): boolean;
   /** Starts the turn's work at its end; for callers who changed something that `onTurnEnd` should see. */
   wake(): void;
   status(): RaftStatus;
   condition(): NodeCondition;
   /** Milliseconds of the last interval in which this node could not listen (stalled event loop), and when it ended. */
   lastStall(): { readonly lengthMs: number; readonly endedAtMs: number } | undefined;
-  /** Hands leadership over if it leads (bounded), finishes the write in flight, closes the storage. */
+  /**
+   * Hands leadership over if it leads (bounded), finishes the write in flight, closes the storage. A disk that does not
+   * answer for `stopTimeoutMs` is left as it is: the next start recovers as after a crash.
+   */
   stop(): Promise<void>;
 }
 

@@ -32,6 +32,8 @@ export interface DriverOptions {
   readonly applySliceBytes?: number;
   /** A leader whose write has been out for longer abdicates. Milliseconds; default `electionTimeoutMs`. */
   readonly diskStallMs?: number;
+  /** How long `stop` waits for a disk that does not answer. Milliseconds; default 5,000. */
+  readonly stopTimeoutMs?: number;
 }
 
 export interface DriverDependencies {

@@ -3,8 +3,9 @@ import { decodeConfiguration } from '../core/configuration-codec.ts';
 import { type LogIndex, type NodeId, type ReadRound, type Term, ZERO_INDEX, ZERO_TERM } from '../core/ids.ts';
 import type { Input } from '../core/input.ts';
 import { InvariantViolation } from '../core/invariant.ts';
+import { isMember } from '../core/membership.ts';
 import type { Message, SnapshotMetadata } from '../core/message.ts';
-import type { InitialState, ProposeResult, RaftOptions, RaftStatus, Refusal } from '../core/options.ts';
+import type { InitialState, MemberProgress, ProposeResult, RaftOptions, RaftStatus, Refusal } from '../core/options.ts';
 import { RaftNode } from '../core/raft-node.ts';
 import type { PersistDuty } from '../core/ready.ts';
 import { ApplyQueue } from './apply-queue.ts';
@@ -12,7 +13,7 @@ import { bootstrapConfiguration, bootstrapState } from './bootstrap.ts';
 import type { NodeCondition } from './driver-api.ts';
 import type { DriverDependencies, DriverOptions, OpenDriver } from './driver-options.ts';
 import { bootstrapHash, Join } from './join.ts';
-import { encodeTermStart, Registry, registrationEntry } from './registry.ts';
+import { addressEntry, encodeTermStart, type MemberAddress, Registry, registrationEntry } from './registry.ts';
 import { SnapshotMaker } from './snapshot-maker.ts';
 import { progress, SnapshotReceiver } from './snapshot-receiver.ts';
 import { SNAPSHOT_CHUNK_BYTES, SnapshotSender } from './snapshot-sender.ts';
@@ -47,6 +48,7 @@ export const DRIVER_DEFAULTS: Required<
   keepLogBytes: 16 * MIB,
   applyTurnMs: 5,
   applySliceBytes: MIB / 16,
+  stopTimeoutMs: 5000,
 };
 
 /** How often the driver looks whether it could listen and whether the disk answers, in milliseconds. */
@@ -81,7 +83,7 @@ class Driver implements OpenDriver {
   readonly #registry = new Registry();
   readonly #applyQueue: ApplyQueue;
   readonly #sender: SnapshotSender;
-  readonly #peers = new Map<NodeId, { readonly instanceId: string; readonly incarnation: number }>();
+  readonly #peers = new Map<NodeId, Pick<PeerIdentity, 'instanceId' | 'incarnation' | 'start'>>();
   /** Peers that have not been heard from since they were last missed: their directory may be another one by now. */
   readonly #absent = new Set<NodeId>();
 
@@ -91,6 +93,8 @@ class Driver implements OpenDriver {
   #reason: string | undefined;
   #recovered: Recovered | undefined;
   #clusterId: string | undefined;
+  /** See `PeerIdentity.start`. */
+  #startId = '';
 
   #node: RaftNode | undefined;
   #join: Join | undefined;
@@ -152,6 +156,7 @@ class Driver implements OpenDriver {
       applyTurnMs: DRIVER_DEFAULTS.applyTurnMs,
       applySliceBytes: DRIVER_DEFAULTS.applySliceBytes,
       diskStallMs: this.#raftOptions.electionTimeoutMs,
+      stopTimeoutMs: DRIVER_DEFAULTS.stopTimeoutMs,
       ...own,
     };
     this.#status = idleStatus(options.id);
@@ -215,6 +220,31 @@ class Driver implements OpenDriver {
     this.#input({ type: 'transfer-leadership', to });
   }
 
+  proposeAddress(node: NodeId, address: MemberAddress): ProposeResult {
+    const entry = addressEntry(node, address);
+    return this.propose(entry, 0, Uint32Array.of(entry.length));
+  }
+
+  addressOf(node: NodeId): MemberAddress | undefined {
+    return this.#registry.addressOf(node);
+  }
+
+  instanceOf(node: NodeId): string | undefined {
+    return this.#registry.instanceOf(node);
+  }
+
+  hasRemoved(instanceId: string): boolean {
+    return this.#registry.hasRemoved(instanceId);
+  }
+
+  progressOf(node: NodeId): MemberProgress | undefined {
+    return this.#node?.progressOf(node);
+  }
+
+  isConfigurationConfirmed(): boolean {
+    return this.#node?.isConfigurationConfirmed ?? false;
+  }
+
   wake(): void {
     if (this.#isTurnScheduled || this.#condition === 'stopped') return;
     this.#isTurnScheduled = true;
@@ -243,7 +273,7 @@ class Driver implements OpenDriver {
   identity(): PeerIdentity | undefined {
     if (this.#recovered === undefined) return undefined;
     const { instanceId, incarnation } = this.#recovered;
-    return { instanceId, incarnation, clusterId: this.#clusterId };
+    return { instanceId, incarnation, start: this.#startId, clusterId: this.#clusterId };
   }
 
   lastStall(): { readonly lengthMs: number; readonly endedAtMs: number } | undefined {
@@ -267,6 +297,7 @@ class Driver implements OpenDriver {
       return;
     }
     this.#recovered = recovered;
+    this.#startId = this.#dependencies.random(2 ** 32).toString(16);
     this.#clusterId = recovered.clusterId;
     this.#registry.reset();
     this.#applyQueue.clear();
@@ -322,12 +353,25 @@ class Driver implements OpenDriver {
     const installing = this.#installing;
     this.#halt();
     this.#condition = 'stopped';
-    await done?.catch(() => undefined);
-    await installing?.catch(() => undefined);
-    await this.#receiver?.stop();
-    await this.#maker.stop();
-    await this.#recovering.catch(() => undefined);
-    await this.#storage.close();
+    const closing = (async (): Promise<void> => {
+      await done?.catch(() => undefined);
+      await installing?.catch(() => undefined);
+      await this.#receiver?.stop();
+      await this.#maker.stop();
+      await this.#recovering.catch(() => undefined);
+      await this.#storage.close();
+    })();
+    // A write that hangs must not keep the process: what it leaves is what a crash would leave.
+    let cancel = (): void => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = this.#dependencies.clock.after(this.#options.stopTimeoutMs, resolve);
+    });
+    try {
+      await Promise.race([closing, late]);
+    } finally {
+      cancel();
+      closing.catch(() => undefined);
+    }
   }
 
   /** Resolves when another node leads, or after one election time-out. */
@@ -446,7 +490,7 @@ class Driver implements OpenDriver {
   /** Whether the data directory behind this name is the one the cluster knows. */
   #onPeerIdentity(peer: NodeId, identity: PeerIdentity): PeerVerdict {
     const { clusterId, instanceId, incarnation } = identity;
-    const refuse = (code: 'another-cluster' | 'another-instance' | 'rolled-back', reason: string): PeerVerdict => ({
+    const refuse = (code: Extract<PeerVerdict, { readonly accept: false }>['code'], reason: string): PeerVerdict => ({
       accept: false,
       code,
       reason,
@@ -465,6 +509,22 @@ class Driver implements OpenDriver {
         `${peer} comes with start ${incarnation} of its data directory, after start ${known.incarnation}`,
       );
     }
+    if (known?.instanceId === instanceId && known.incarnation === incarnation && isAnotherStart(known, identity)) {
+      return refuse('rolled-back', `${peer} comes with start ${incarnation} of its data directory for the second time`);
+    }
+    const configuration = this.#node?.status().configuration ?? NO_CONFIGURATION;
+    // Founded and not yet registered: whoever comes with another directory now may have lost a vote that it gave.
+    if (
+      registered === undefined &&
+      known !== undefined &&
+      known.instanceId !== instanceId &&
+      configuration.voters.includes(peer)
+    ) {
+      return refuse('another-instance', `${peer} came with data directory ${known.instanceId}, now with ${instanceId}`);
+    }
+    if (this.#registry.hasRemoved(instanceId) && !isMember(configuration, peer) && this.isConfigurationConfirmed()) {
+      return refuse('removed', `${peer} was removed from the cluster`);
+    }
     this.#rememberPeer(peer, identity);
     this.wake();
     return { accept: true };
@@ -472,11 +532,27 @@ class Driver implements OpenDriver {
 
   #onRefused(peer: NodeId, code: string, reason: string): void {
     if (this.#condition === 'stopped' || this.#condition === 'damaged') return;
+    if (code === 'removed') {
+      this.#removed(peer, reason);
+      return;
+    }
     if (code !== 'rolled-back') {
       this.#setCondition(this.#condition, `${peer} refuses this node: ${reason}`);
       return;
     }
     this.#refuseDirectory(`${peer} says that this data directory was rolled back to an older copy: ${reason}`);
+  }
+
+  /** Another node says that this one is no member any more: it must not go on asking for votes. */
+  #removed(peer: NodeId, reason: string): void {
+    const { leader } = this.status();
+    // Somebody else leads it still: then it is the other that is behind.
+    if (this.#condition === 'removed' || (leader !== undefined && leader !== peer && leader !== this.#options.id))
+      return;
+    this.#halt();
+    this.#setCondition('removed', `${peer} says: ${reason}`);
+    this.#dependencies.events.onStatusChanged(this.#status);
+    this.#dependencies.events.onTurnEnd();
   }
 
   /** Others know that this directory has lost something. It says so itself from now on. */
@@ -493,10 +569,12 @@ class Driver implements OpenDriver {
 
   #rememberPeer(peer: NodeId, identity: PeerIdentity): void {
     if (this.#absent.delete(peer)) this.#mayRegister = true;
+    const { instanceId, incarnation, start } = identity;
     const known = this.#peers.get(peer);
-    if (known?.instanceId === identity.instanceId && known.incarnation >= identity.incarnation) return;
-    this.#mayRegister = true;
-    this.#peers.set(peer, { instanceId: identity.instanceId, incarnation: identity.incarnation });
+    const isKnown = known?.instanceId === instanceId && known.incarnation >= incarnation;
+    if (isKnown && (known.incarnation > incarnation || known.start !== undefined)) return;
+    if (!isKnown) this.#mayRegister = true;
+    this.#peers.set(peer, { instanceId, incarnation, start });
   }
 
   // ------------------------------------------------------------------------------------------------ joining
@@ -597,7 +675,8 @@ class Driver implements OpenDriver {
 
   #sendProbes(): void {
     const { id, initialCluster, seeds } = this.#options;
-    for (const node of new Set([...initialCluster, ...seeds])) {
+    // Also those who came by themselves: the leader may be none of those this node was started with.
+    for (const node of new Set([...initialCluster, ...seeds, ...this.#peers.keys()])) {
       if (node !== id) this.#dependencies.transport.sendProbe(node, this.#probe('join-request', 'undecided'));
     }
   }
@@ -695,8 +774,10 @@ class Driver implements OpenDriver {
         for (const name of this.#registry.takeDeparted()) {
           this.#absent.add(name);
           this.#registering.delete(name);
+          this.#peers.delete(name);
         }
         this.#learnClusterId();
+        this.#dependencies.events.onRegistryChanged?.();
       }
       this.#appliedIndex = run.lastIndex;
       this.#appliedTerm = run.term;
@@ -744,6 +825,7 @@ class Driver implements OpenDriver {
       before.term === status.term &&
       before.leader === status.leader &&
       before.isReady === status.isReady &&
+      before.configuration === status.configuration &&
       before.transferringTo === status.transferringTo;
     if (isSame) return;
     this.#mayRegister = true;
@@ -877,6 +959,7 @@ class Driver implements OpenDriver {
       this.#appliedIndex = metadata.index;
       this.#appliedTerm = metadata.term;
       this.#learnClusterId();
+      this.#dependencies.events.onRegistryChanged?.();
       this.#input({ type: 'snapshot-installed', index: metadata.index });
     })().then(
       () => {
@@ -1006,6 +1089,11 @@ class Driver implements OpenDriver {
   #notServing(): Refusal {
     return { type: 'refused', reason: 'not-leader', leader: undefined };
   }
+}
+
+/** The directory stands where it stood at an earlier start, and has been started once more. */
+function isAnotherStart(known: Pick<PeerIdentity, 'start'>, identity: PeerIdentity): boolean {
+  return known.start !== undefined && identity.start !== undefined && known.start !== identity.start;
 }
 
 function idleStatus(id: NodeId): RaftStatus {

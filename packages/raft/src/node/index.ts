@@ -6,7 +6,7 @@ export type { DriverDependencies, DriverOptions, OpenDriver, OpenDriverFunction 
 export { bootstrapHash } from './join.ts';
 export { levelStorage } from './level-storage.ts';
 export { LogStore, type LogStoreOptions } from './log-store.ts';
-export { decodeTermStart, encodeTermStart, type TermStart } from './registry.ts';
+export { decodeTermStart, encodeTermStart, type MemberAddress, type TermStart } from './registry.ts';
 export type { SnapshotReader, SnapshotWriter, StateMachine } from './state-machine.ts';
 export type { Damage, LogStorage, Recovered, SnapshotSink, SnapshotSource } from './storage.ts';
 export { StorageError, type StorageErrorCode } from './storage-error.ts';

@@ -19,9 +19,28 @@ export function decodeTermStart(body: Uint8Array): TermStart | undefined {
   return typeof fields?.['clusterId'] === 'string' ? { clusterId: fields['clusterId'] } : undefined;
 }
 
+/** Where a member is reached. What is absent is not known. */
+export interface MemberAddress {
+  /** By the other nodes, `host:port`. */
+  readonly peer: string | undefined;
+  /** By clients, a URL. */
+  readonly client: string | undefined;
+  /** An operator has said so: it stands above what the member says of itself, and above any node's own settings. */
+  readonly isGiven: boolean;
+}
+
 /** The whole entry that registers a member's data directory. */
 export function registrationEntry(node: NodeId, instanceId: string): Uint8Array {
-  const body = Buffer.from(JSON.stringify({ node, instanceId }));
+  return entryOf({ node, instanceId });
+}
+
+/** The whole entry that says where a member is reached. */
+export function addressEntry(node: NodeId, address: MemberAddress): Uint8Array {
+  return entryOf({ node, peer: address.peer, client: address.client, given: address.isGiven });
+}
+
+function entryOf(fields: object): Uint8Array {
+  const body = Buffer.from(JSON.stringify(fields));
   const entry = new Uint8Array(body.length + 1);
   entry[0] = ENTRY_KIND.registration;
   entry.set(body, 1);
@@ -31,14 +50,20 @@ export function registrationEntry(node: NodeId, instanceId: string): Uint8Array 
 /** Length field of the preamble, in bytes. */
 const LENGTH_BYTES = 4;
 const PREAMBLE_BYTES_MAX = 1024 * 1024;
+const ADDRESS_LENGTH_MAX = 1024;
+/** So many data directories that have left are remembered; older ones are strangers again. */
+const REMOVED_MAX = 1000;
 
 /**
- * What the driver itself keeps from the log: the cluster's id, and which data directory each member's name stands
- * for. The same on every node at the same index. It precedes the state machine's content in every snapshot.
+ * What the driver itself keeps from the log: the cluster's id, which data directory each member's name stands for,
+ * where each member is reached, and which directories have left. The same on every node at the same index. It precedes the state machine's content in every snapshot.
  */
 export class Registry {
   #clusterId: string | undefined;
   #instances = new Map<string, string>();
+  #addresses = new Map<string, MemberAddress>();
+  /** Oldest first. */
+  #removed: string[] = [];
   #departed: NodeId[] = [];
 
   get clusterId(): string | undefined {
@@ -47,6 +72,15 @@ export class Registry {
 
   instanceOf(node: NodeId): string | undefined {
     return this.#instances.get(node);
+  }
+
+  addressOf(node: NodeId): MemberAddress | undefined {
+    return this.#addresses.get(node);
+  }
+
+  /** This data directory was a member's, and has left with it. */
+  hasRemoved(instanceId: string): boolean {
+    return this.#removed.includes(instanceId);
   }
 
   /** Names that have left since the last call. */
@@ -70,13 +104,24 @@ export class Registry {
   reset(): void {
     this.#clusterId = undefined;
     this.#instances = new Map();
+    this.#addresses = new Map();
+    this.#removed = [];
   }
 
   /** The head of a snapshot's content. */
   preamble(): Uint8Array {
-    const body = seal(
-      Buffer.from(JSON.stringify({ clusterId: this.#clusterId ?? null, instances: [...this.#instances] })),
-    );
+    const fields = {
+      clusterId: this.#clusterId ?? null,
+      instances: [...this.#instances],
+      addresses: [...this.#addresses].map(([node, { peer, client, isGiven }]) => [
+        node,
+        peer ?? null,
+        client ?? null,
+        isGiven,
+      ]),
+      removed: this.#removed,
+    };
+    const body = seal(Buffer.from(JSON.stringify(fields)));
     const preamble = Buffer.alloc(LENGTH_BYTES + body.length);
     preamble.writeUInt32LE(body.length, 0);
     preamble.set(body, LENGTH_BYTES);
@@ -91,9 +136,22 @@ export class Registry {
     const body = unseal(sealed);
     const fields = body === undefined ? undefined : parseObject(body);
     if (fields === undefined) throw new Error('the snapshot does not begin with a registry');
-    const { clusterId, instances } = fields as { clusterId: string | null; instances: [string, string][] };
+    const { clusterId, instances, addresses, removed } = fields as {
+      clusterId: string | null;
+      instances: [string, string][];
+      // Absent in snapshots of the first versions.
+      addresses?: [string, string | null, string | null, boolean][];
+      removed?: string[];
+    };
     this.#clusterId = clusterId ?? undefined;
     this.#instances = new Map(instances);
+    this.#addresses = new Map(
+      (addresses ?? []).map(([node, peer, client, isGiven]) => [
+        node,
+        { peer: peer ?? undefined, client: client ?? undefined, isGiven },
+      ]),
+    );
+    this.#removed = removed ?? [];
     return LENGTH_BYTES + length;
   }
 
@@ -106,11 +164,7 @@ export class Registry {
     }
     if (kind === ENTRY_KIND.registration) {
       const fields = parseObject(body);
-      const node = fields?.['node'];
-      const instanceId = fields?.['instanceId'];
-      if (typeof node !== 'string' || typeof instanceId !== 'string' || this.#instances.has(node)) return false;
-      this.#instances.set(node, instanceId);
-      return true;
+      return fields !== undefined && this.#applyRegistration(fields);
     }
     if (kind === ENTRY_KIND.configuration) {
       const configuration = decodeConfiguration(body);
@@ -118,12 +172,47 @@ export class Registry {
       // A name that left may come back with another data directory.
       const members = new Set<string>([...configuration.voters, ...configuration.outgoing, ...configuration.learners]);
       for (const node of this.#instances.keys()) {
-        if (!members.has(node) && this.#instances.delete(node)) this.#departed.push(node as NodeId);
+        if (!members.has(node)) this.#depart(node);
       }
+      for (const node of this.#addresses.keys()) if (!members.has(node)) this.#addresses.delete(node);
       return true;
     }
     return false;
   }
+
+  #applyRegistration(fields: Record<string, unknown>): boolean {
+    const { node, instanceId, peer, client, given } = fields;
+    if (typeof node !== 'string') return false;
+    if (typeof instanceId === 'string') {
+      if (this.#instances.has(node)) return false;
+      this.#instances.set(node, instanceId);
+      // An operator has added the very directory that was removed.
+      this.#removed = this.#removed.filter((removed) => removed !== instanceId);
+      return true;
+    }
+    const before = this.#addresses.get(node);
+    const isGiven = given === true;
+    // What a member says of itself does not touch what an operator has said.
+    if (before?.isGiven === true && !isGiven) return false;
+    this.#addresses.set(node, {
+      peer: addressIn(peer) ?? (isGiven ? undefined : before?.peer),
+      client: addressIn(client) ?? before?.client,
+      isGiven,
+    });
+    return true;
+  }
+
+  #depart(node: string): void {
+    const instanceId = this.#instances.get(node);
+    if (instanceId === undefined) return;
+    this.#instances.delete(node);
+    this.#removed = [...this.#removed, instanceId].slice(-REMOVED_MAX);
+    this.#departed.push(node as NodeId);
+  }
+}
+
+function addressIn(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' && value.length <= ADDRESS_LENGTH_MAX ? value : undefined;
 }
 
 function parseObject(body: Uint8Array): Record<string, unknown> | undefined {

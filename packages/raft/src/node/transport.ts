@@ -31,6 +31,11 @@ export interface PeerIdentity {
   readonly instanceId: string;
   /** See `Recovered.incarnation`. */
   readonly incarnation: number;
+  /**
+   * Random, new with every start: tells this start from another one with the same number, which the directory comes
+   * back with when it was rolled back by exactly one start. Undefined from nodes that do not say.
+   */
+  readonly start?: string | undefined;
   /** Undefined until the node has learnt it from the log. */
   readonly clusterId: string | undefined;
 }
@@ -78,10 +83,10 @@ export interface Transport {
 /** Whether a link to this peer may carry Raft's messages. */
 export type PeerVerdict =
   | { readonly accept: true }
-  /** `rolled-back`: this node has seen a later start of the same directory. */
+  /** `rolled-back`: this node has seen a later start of the same directory. `removed`: it was a member's and has left. */
   | {
       readonly accept: false;
-      readonly code: 'another-cluster' | 'another-instance' | 'rolled-back';
+      readonly code: 'another-cluster' | 'another-instance' | 'rolled-back' | 'removed';
       readonly reason: string;
     };
 
@@ -95,6 +100,6 @@ export interface TransportHandler {
   onLinkClosed(peer: NodeId): void;
   /** Once per handshake, answered at once. A refused link is closed after telling the peer code and reason. */
   onPeerIdentity(peer: NodeId, identity: PeerIdentity): PeerVerdict;
-  /** A peer has closed the link with the refusal its own `onPeerIdentity` gave. `rolled-back` stops this node for good. */
+  /** A peer has closed the link with the refusal its own `onPeerIdentity` gave. `rolled-back` stops this node for good, `removed` for as long as the process runs. */
   onRefused(peer: NodeId, code: string, reason: string): void;
 }

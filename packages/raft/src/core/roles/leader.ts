@@ -5,7 +5,7 @@ import type { LogIndex, NodeId, ReadRound } from '../ids.ts';
 import { changeConfiguration, leaveJoint } from '../membership.ts';
 import type { Message } from '../message.ts';
 import type { NodeState } from '../node-state.ts';
-import type { ProposeResult, Refusal } from '../options.ts';
+import type { MemberProgress, ProposeResult, Refusal } from '../options.ts';
 import type { Ready } from '../ready.ts';
 import { Replication } from '../replication.ts';
 import type { RoleBehaviour, Transitions } from './role.ts';
@@ -172,6 +172,13 @@ export class Leader implements RoleBehaviour {
 
   takeSnapshots(): Ready['sendSnapshots'] {
     return this.#replication.takeSnapshots();
+  }
+
+  progressOf(peer: NodeId): MemberProgress | undefined {
+    const progress = this.#replication.get(peer);
+    if (progress === undefined) return undefined;
+    const { match: matchIndex, state, lastHeardMs } = progress;
+    return { matchIndex, state, lastHeardMs };
   }
 
   /** Proposals come before whatever else changes the log. */
