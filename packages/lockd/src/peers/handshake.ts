@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { PeerIdentity } from '@lockd/raft/node';
 
 export const PEER_PROTOCOL_VERSION = 1;
@@ -24,14 +23,6 @@ export type LinkText =
   | { readonly type: 'hello'; readonly hello: PeerHello }
   | { readonly type: 'refused'; readonly code: string; readonly reason: string }
   | { readonly type: 'goodbye'; readonly reason: string };
-
-/** Names only: addresses may differ from where one stands. */
-export function bootstrapHash(names: Iterable<string>): string {
-  return createHash('sha256')
-    .update(JSON.stringify([...names].sort()))
-    .digest('hex')
-    .slice(0, 16);
-}
 
 export function encodeText(frame: LinkText): string {
   if (frame.type !== 'hello') return JSON.stringify(frame);

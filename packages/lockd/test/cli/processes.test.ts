@@ -6,7 +6,7 @@ import { freePorts } from '../support/ports.ts';
 import { isBuilt, lockd, Process } from '../support/processes.ts';
 import { until } from '../support/until.ts';
 
-if (!isBuilt) console.warn('skipped: tests of the lockd command run what was built (npm run build)');
+if (!isBuilt) process.stderr.write('skipped: tests of the lockd command run what was built (npm run build)\n');
 
 const TIMEOUT_MS = 90_000;
 
@@ -43,7 +43,7 @@ async function clusterPorts(): Promise<[client: number, peer: number]> {
   }
 }
 
-describe.skipIf(!isBuilt)('lockd start', { timeout: TIMEOUT_MS }, () => {
+describe.skipIf(!isBuilt)('lockd start, as built', { timeout: TIMEOUT_MS }, () => {
   const flags = (name: string, dataDir: string, clientPort: number, peerPort: number, cluster: string): string[] => [
     ...['start', '--name', name, '--data-dir', dataDir],
     ...['--listen-client', `127.0.0.1:${clientPort}`, '--listen-peer', `127.0.0.1:${peerPort}`],
@@ -84,7 +84,7 @@ describe.skipIf(!isBuilt)('lockd start', { timeout: TIMEOUT_MS }, () => {
   });
 });
 
-describe.skipIf(!isBuilt)('lockd cluster, status and run', { timeout: TIMEOUT_MS }, () => {
+describe.skipIf(!isBuilt)('lockd cluster, status and run, as built', { timeout: TIMEOUT_MS }, () => {
   test('a cluster from start to the death of its leader and a second start', async () => {
     const [clientPort, peerPort] = await clusterPorts();
     const args = [
