@@ -8,8 +8,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findLeader, startCluster } from '../cluster.js';
-import { chapter, check, play, startProcess, tell } from '../processes.js';
+import { findLeader, startCluster } from '@lockd/example-support/cluster';
+import { chapter, check, play, startProcess, tell } from '@lockd/example-support/processes';
 import { openStore } from './store.js';
 
 const ITEM = 'ticket';

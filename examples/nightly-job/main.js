@@ -7,8 +7,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { startCluster } from '../cluster.js';
-import { chapter, check, play, startProcess, tell } from '../processes.js';
+import { startCluster } from '@lockd/example-support/cluster';
+import { chapter, check, play, startProcess, tell } from '@lockd/example-support/processes';
 
 const MACHINES = ['web-1', 'web-2', 'web-3'];
 const NIGHTS = ['Monday', 'Tuesday', 'Wednesday'];

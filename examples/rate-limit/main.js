@@ -7,8 +7,8 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { startCluster } from '../cluster.js';
-import { chapter, check, play, startProcess, tell } from '../processes.js';
+import { startCluster } from '@lockd/example-support/cluster';
+import { chapter, check, play, startProcess, tell } from '@lockd/example-support/processes';
 
 const WORKERS = 4;
 const SECONDS = 4;

@@ -1,3 +1,3 @@
-import { expectStory } from '../../story.ts';
+import { expectStory } from '@lockd/example-support/story';
 
 expectStory(new URL('../main.js', import.meta.url));

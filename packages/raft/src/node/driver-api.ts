@@ -1,5 +1,5 @@
 import type { ConfigurationChange } from '../core/configuration.ts';
-import type { LogIndex, NodeId, ReadRound, Term } from '../core/ids.ts';
+import type { NodeId, ReadRound } from '../core/ids.ts';
 import type { MemberProgress, ProposeResult, RaftStatus, Refusal } from '../core/options.ts';
 import type { MemberAddress } from './registry.ts';
 
@@ -53,5 +53,3 @@ export interface RaftDriver {
    */
   stop(): Promise<void>;
 }
-
-export type { LogIndex, NodeId, ReadRound, Term };

@@ -16,7 +16,7 @@ export interface DriverOptions {
   readonly raft?: Partial<Omit<RaftOptions, 'id' | 'random' | 'termStartPayload'>>;
   /** A random name for a new cluster; what the first leader's first entry says stands for ever. */
   readonly newClusterId: () => string;
-  /** Stop leading and say `disk-full` below this much free space, in bytes. Default 64 MiB. 0 switches it off. */
+  /** Stop leading and say `disk-full` below this much free space, in bytes. Default 128 MiB. 0 switches it off. */
   readonly minFreeBytes?: number;
   /** How often free space is measured, in milliseconds. Default 1,000. */
   readonly freeSpaceIntervalMs?: number;

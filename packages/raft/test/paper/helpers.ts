@@ -1,9 +1,9 @@
-import { type LogIndex, logIndex, type NodeId, nodeId, type ReadRound, type Term, term } from '../../src/core/ids.ts';
+import { logIndex, nodeId, type ReadRound, term } from '../../src/core/ids.ts';
 import { configurationOf } from '../../src/core/membership.ts';
 import type { AppendRequest, Heartbeat, Message, VoteRequest, VoteResponse } from '../../src/core/message.ts';
 import type { RaftOptions } from '../../src/core/options.ts';
 import { DEFAULT_RAFT_OPTIONS } from '../../src/testing/core-cluster.ts';
-import { bootstrappedDisk, CoreMember, commandOf, emptyDisk, runsOf } from '../../src/testing/core-member.ts';
+import { CoreMember, commandOf, emptyDisk, runsOf } from '../../src/testing/core-member.ts';
 import { seededRandom } from '../../src/testing/seeded-random.ts';
 
 const ID = nodeId('a');
@@ -170,4 +170,4 @@ export function refused(
   };
 }
 
-export { bootstrappedDisk, type LogIndex, logIndex, type NodeId, nodeId, type Term, term };
+export { logIndex, nodeId, term };

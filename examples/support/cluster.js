@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const LOCKD = fileURLToPath(new URL('../packages/lockd/bin/lockd.js', import.meta.url));
+const LOCKD = fileURLToPath(new URL('../../packages/lockd/bin/lockd.js', import.meta.url));
 
 /** The first of `count` neighbouring ports that are free on loopback. */
 async function freePorts(count) {
