@@ -227,7 +227,10 @@ export class NodeState {
 
   releaseHeld(): void {
     if (this.isMute) return;
-    this.lane.release(this.#term, (message) => this.send(message));
+    this.lane.release(this.#term, (message) => {
+      // A campaign that was given up while its write was out asks for no votes: the log it would show may be replaced by now.
+      if (message.type !== 'vote-request' || this.role === 'candidate') this.send(message);
+    });
   }
 
   takeMessages(): readonly Message[] {
