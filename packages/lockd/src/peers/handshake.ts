@@ -33,6 +33,7 @@ export function encodeText(frame: LinkText): string {
     name: hello.name,
     instanceId: hello.identity.instanceId,
     incarnation: hello.identity.incarnation,
+    start: hello.identity.start ?? null,
     clusterId: hello.identity.clusterId ?? null,
     bootstrapHash: hello.bootstrapHash ?? null,
     client: hello.client ?? null,
@@ -55,6 +56,7 @@ export function decodeText(json: string): LinkText | undefined {
     name,
     instanceId,
     incarnation,
+    start,
     clusterId,
     bootstrapHash: hash,
     client,
@@ -84,6 +86,7 @@ export function decodeText(json: string): LinkText | undefined {
       identity: {
         instanceId: shortText(instanceId),
         incarnation: typeof incarnation === 'number' ? incarnation : 0,
+        start: typeof start === 'string' ? start.slice(0, 255) : undefined,
         clusterId: typeof clusterId === 'string' ? clusterId.slice(0, 255) : undefined,
       },
       bootstrapHash: typeof hash === 'string' ? hash.slice(0, 255) : undefined,

@@ -139,7 +139,7 @@ export function encodeTransfer(transfer: SnapshotTransfer): Item {
 }
 
 export function encodeProbe(probe: JoinProbe): Item {
-  const { instanceId, incarnation, clusterId } = probe.identity;
+  const { instanceId, incarnation, clusterId, start } = probe.identity;
   return [
     ITEM.joinProbe,
     probe.type,
@@ -149,6 +149,7 @@ export function encodeProbe(probe: JoinProbe): Item {
     probe.phase,
     probe.bootstrapHash ?? null,
     probe.verdict,
+    start ?? null,
   ];
 }
 
@@ -408,7 +409,7 @@ function decodeConfiguration(value: unknown): Configuration {
 }
 
 function decodeProbe(fields: readonly unknown[]): JoinProbe {
-  const [, type, instanceId, incarnation, clusterId, phase, bootstrapHash, verdict] = fields;
+  const [, type, instanceId, incarnation, clusterId, phase, bootstrapHash, verdict, start] = fields;
   if (type !== 'join-request' && type !== 'join-answer') throw new MalformedFrame('type of a join probe');
   if (phase !== 'empty' && phase !== 'fresh' && phase !== 'used') throw new MalformedFrame('phase of a join probe');
   if (verdict !== 'admitted' && verdict !== 'another-instance' && verdict !== 'undecided')
@@ -418,6 +419,7 @@ function decodeProbe(fields: readonly unknown[]): JoinProbe {
     identity: {
       instanceId: text(instanceId),
       incarnation: integer(incarnation),
+      start: typeof start === 'string' ? text(start) : undefined,
       clusterId: clusterId === null ? undefined : text(clusterId),
     },
     phase,

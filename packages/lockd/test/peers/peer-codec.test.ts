@@ -128,7 +128,7 @@ describe('frames between nodes', () => {
       { type: 'read-answer', id: 1, index: 7 },
       { type: 'read-answer', id: 2, index: undefined },
     ];
-    const identity = { instanceId: 'i', incarnation: 2, clusterId: undefined };
+    const identity = { instanceId: 'i', incarnation: 2, start: 's', clusterId: undefined };
     const probe = { type: 'join-request', identity, phase: 'empty', bootstrapHash: 'h', verdict: 'undecided' } as const;
     const progress = { type: 'snapshot-progress', term: 1, index: 2, nextOffset: 3, refused: false } as const;
     const chunk = {
