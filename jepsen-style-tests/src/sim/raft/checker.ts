@@ -25,6 +25,8 @@ interface Watched {
   terms: number[];
   /** What this directory has acknowledged to a leader: the term of each entry. */
   acknowledged: number[];
+  /** What directories under this name had acknowledged that were lost on purpose: leaders may still count on it. */
+  lost: readonly (readonly number[])[];
   /** The latest term, and the vote in it, that this directory has let others know. */
   promisedTerm: number;
   promisedVote: NodeId | undefined;
@@ -105,6 +107,7 @@ export class RaftChecker {
       state: undefined,
       terms: [],
       acknowledged: [],
+      lost: known === undefined ? [] : [...known.lost, known.acknowledged],
       promisedTerm: 0,
       promisedVote: undefined,
       isSpoilt: false,
@@ -148,6 +151,8 @@ export class RaftChecker {
   observe(event: TraceEvent): void {
     const { state } = event;
     const node = this.#node(state.node);
+    // Also where a process begins again by itself, after its disk was full.
+    if (event.type === 'start') this.newProcess(node.name);
     this.#monotonic(node, state);
     switch (event.type) {
       case 'start':
@@ -335,10 +340,13 @@ export class RaftChecker {
 
   /** Judged on disks, by the configuration that the leader counts with. */
   #onQuorum(node: Watched, configuration: Configuration, index: number, term: number): void {
-    const result = quorumVote(
-      configuration,
-      (member) => this.#nodes.get(member)?.durable.hasCommitted(index, term) ?? false,
-    );
+    const result = quorumVote(configuration, (name) => {
+      const member = this.#nodes.get(name);
+      return (
+        member !== undefined &&
+        (member.durable.hasCommitted(index, term) || member.lost.some((acknowledged) => acknowledged[index] === term))
+      );
+    });
     if (result !== 'won')
       throw new Violation(
         'durable commit',

@@ -1,5 +1,5 @@
-import type { ConfigurationChange, NodeId, TraceEvent } from '@lockd/raft';
-import { isVoter, membersOf } from '@lockd/raft';
+import type { Configuration, ConfigurationChange, NodeId, TraceEvent } from '@lockd/raft';
+import { changeConfiguration, isVoter, membersOf } from '@lockd/raft';
 import { StorageError } from '@lockd/raft/node';
 import type { Chance } from '../world/chance.ts';
 import type { SimNode, Surroundings } from './sim-node.ts';
@@ -49,6 +49,8 @@ export class Faults {
   /** Nodes whose data is gone or refused, until the cluster has removed them. */
   readonly #lost = new Set<SimNode>();
   readonly #heldDown = new Set<SimNode>();
+  /** Changes that a leader has taken, and that may not be on any disk yet. */
+  #proposed: { readonly index: number; readonly term: number; readonly configuration: Configuration }[] = [];
 
   constructor(around: Surroundings, nodes: readonly SimNode[], chance: Chance, ambushChance: Chance) {
     this.#around = around;
@@ -376,6 +378,9 @@ export class Faults {
       else if (type === 'demote' && voters.length > 2)
         changes.push({ type: 'add-learner', node: chance.pick(voters).id });
     }
+    const result = changeConfiguration(configuration, changes);
+    // One thing at a time, as an operator would: the members without data first.
+    if (this.#lost.size > 0 || result.type !== 'changed' || !this.#isQuorumLeft([result.configuration], [])) return;
     if (changes.length > 0) this.#propose(leader, changes);
   }
 
@@ -385,9 +390,10 @@ export class Faults {
     const configuration = leader?.status?.configuration;
     if (leader === undefined || configuration === undefined) return;
     for (const node of this.#lost) {
-      const isMember =
-        membersOf(configuration).includes(node.id) ||
-        membersOf(this.#around.checker.configuration ?? configuration).includes(node.id);
+      // Also where it may only be about to become one again.
+      const isMember = [configuration, ...this.#around.configurations()].some((one) =>
+        membersOf(one).includes(node.id),
+      );
       if (isMember) {
         this.#propose(leader, [{ type: 'remove', node: node.id }]);
         return;
@@ -406,7 +412,13 @@ export class Faults {
   #propose(leader: SimNode, changes: readonly ConfigurationChange[]): void {
     leader.process?.arrive(() => {
       const result = leader.driver?.proposeConfiguration(changes);
-      if (result?.type === 'accepted') this.#count('membership change');
+      const before = leader.status?.configuration;
+      if (result?.type === 'accepted' && before !== undefined) {
+        this.#count('membership change');
+        const after = changeConfiguration(before, changes);
+        if (after.type === 'changed')
+          this.#proposed.push({ index: result.firstIndex, term: result.term, configuration: after.configuration });
+      }
       this.#say(
         'proposes',
         `to ${leader.id}: ${changes.map(({ type, node }) => `${type} ${node}`).join(', ')} (${result?.type ?? 'down'})`,
@@ -420,13 +432,22 @@ export class Faults {
   /** Whether the cluster can do without this node's data. */
   #canLose(node: SimNode): boolean {
     if (this.#lost.has(node)) return false;
+    const { checker } = this.#around;
+    this.#proposed = this.#proposed.filter(({ index, term }) => (checker.committedTerm(index) ?? term) === term);
+    const proposed = this.#proposed.map(({ configuration }) => configuration);
     const configurations = this.#around.configurations();
-    const lost = [...this.#lost, node].map(({ id }) => id as string);
+    return configurations.length > 0 && this.#isQuorumLeft([...configurations, ...proposed], [node]);
+  }
+
+  /** Whether a quorum of each of them still has its data without these nodes. A new member without a log is no help yet. */
+  #isQuorumLeft(configurations: readonly Configuration[], without: readonly SimNode[]): boolean {
+    const hollow = this.#nodes.filter((other) => other.durable.lastIndex === 0);
+    const lost = new Set<string>([...this.#lost, ...hollow, ...without].map(({ id }) => id));
     return configurations.every(({ voters, outgoing }) =>
-      [voters, outgoing].every((half: readonly NodeId[]) => {
-        const count = half.filter((voter) => lost.includes(voter)).length;
-        return half.length === 0 || count * 2 < half.length;
-      }),
+      [voters, outgoing].every(
+        (half: readonly NodeId[]) =>
+          half.length === 0 || half.filter((voter) => lost.has(voter)).length * 2 < half.length,
+      ),
     );
   }
 

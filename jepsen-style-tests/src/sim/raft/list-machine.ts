@@ -83,5 +83,6 @@ export class ListMachine implements StateMachine {
 
   reset(): void {
     this.#state = EMPTY;
+    this.#onRestored(EMPTY);
   }
 }

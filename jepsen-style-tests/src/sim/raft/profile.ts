@@ -40,7 +40,7 @@ export function drawProfile(chance: Chance, faultNames: readonly string[], nodes
   const share = chance.pick([250, 500, 750, 1000]);
   const network: NetworkShape = {
     minDelayUs: fast ? 50 : 300,
-    maxDelayUs: fast ? 400 : chance.pick([1_000, 3_000, 10_000, 30_000]),
+    maxDelayUs: fast ? 400 : Math.min(chance.pick([1_000, 3_000, 10_000, 30_000]), electionTimeoutMs * 30),
     lossPerMille: chance.pick([0, 0, 0, 5, 20]),
     duplicatePerMille: chance.pick([0, 0, 10, 50]),
     reorderPerMille: chance.pick([0, 0, 20, 100]),
@@ -59,7 +59,8 @@ export function drawProfile(chance: Chance, faultNames: readonly string[], nodes
     snapshotRatio: chance.pick([0, 1]),
     applySliceBytes: chance.pick([100, 65_536]),
     syncMinUs: 100,
-    syncMaxUs: chance.pick([500, 2_000, 20_000]),
+    // Timing is stable when nothing is at fault (§5.6): an election is a few writes and messages, and takes a fraction of T.
+    syncMaxUs: Math.min(chance.pick([500, 2_000, 20_000]), electionTimeoutMs * 20),
     driftPpm: chance.pick([0, 100, 5_000, 200_000]),
     network,
     faultEveryUs: isCalm ? 20_000_000 : chance.pick([300_000, 800_000, 2_000_000, 4_000_000]),

@@ -118,7 +118,7 @@ export class SimNode {
 
   start(): void {
     if (this.#process !== undefined) return;
-    const { world, profile, clockChance, nodeChance, checker, trace } = this.#around;
+    const { world, profile, clockChance, nodeChance, trace } = this.#around;
     this.#starts += 1;
     const process = new SimulatedProcess(this.id, world, {
       originMs: clockChance.below(1_000_000),
@@ -126,7 +126,6 @@ export class SimNode {
     });
     this.#process = process;
     this.#isStopping = false;
-    checker.newProcess(this.id);
     trace.event(world.nowUs, this.id, 'starts', undefined, this.#starts);
     const storage = new LogStore(diskOf(process, this.disk.mount(), world), process.clock, {
       newInstanceId: () => `${this.id}-${nodeChance.below(1_000_000_000)}`,

@@ -174,7 +174,9 @@ class RaftSimulation {
     this.#clients.close();
     const target = this.#clients.floor;
     const isConverged = (): boolean =>
-      core.every((node) => this.#isBystander(node) || (node.machine?.state.index ?? 0) >= target);
+      core.every(
+        (node) => this.#isBystander(node) || !this.#isHeard(node) || (node.machine?.state.index ?? 0) >= target,
+      );
     await this.#world.run(this.#world.nowUs + boundUs, isConverged);
     if (!isConverged())
       throw new Violation(
@@ -182,7 +184,11 @@ class RaftSimulation {
         `not everyone has caught up with index ${target} in time: ${this.#inWords(core)}`,
       );
     for (const node of core) {
-      if (!this.#isBystander(node) && !this.#checker.hasAll(node.id, Math.min(target, node.status?.stableIndex ?? 0)))
+      if (
+        !this.#isBystander(node) &&
+        this.#isHeard(node) &&
+        !this.#checker.hasAll(node.id, Math.min(target, node.status?.stableIndex ?? 0))
+      )
         throw new Violation('durability', `${node.id} has caught up, but its disk lacks committed entries`);
     }
   }
@@ -197,14 +203,23 @@ class RaftSimulation {
     );
   }
 
+  /** A node outside the quorum may lead, and be deaf to some: it serves, but cannot bring those up to date. */
+  #isHeard(node: SimNode): boolean {
+    const { network } = this.#around;
+    return this.#nodes.every((leader) => !leader.isLeader || !network.isCut(node.id, leader.id));
+  }
+
   /** As few nodes as may be, sometimes, but a quorum of every configuration that may count. */
   #drawCore(): SimNode[] {
     const configurations = this.#checker.possibleConfigurations();
     let core = this.#nodes.filter((node) => !this.#faults.lost.has(node));
     const suffices = (some: readonly SimNode[]): boolean =>
       configurations.every(
-        (configuration) => quorumVote(configuration, (id) => some.some((node) => node.id === id)) === 'won',
+        (configuration) =>
+          quorumVote(configuration, (id) => some.some((node) => node.id === id && node.durable.lastIndex > 0)) ===
+          'won',
       );
+    if (!suffices(core)) throw new Error('the faults have destroyed more than a cluster can lose');
     for (const node of this.#chance.sample(core, this.#chance.below(core.length))) {
       const smaller = core.filter((other) => other !== node);
       if (suffices(smaller)) core = smaller;

@@ -41,7 +41,11 @@ export class SimulatedProcess {
       nowMs: () => this.nowMs(),
       after: (delayMs, callback) => this.#after(delayMs, callback),
       endOfTurn: (callback) => {
-        this.#turnEnds.push(callback);
+        this.#turnEnds.push(() => {
+          callback();
+          // What a turn begins may wait for nothing but promises.
+          this.#world.touch();
+        });
         this.#loop();
       },
     };
