@@ -8,6 +8,7 @@ import type { TraceEvent } from '../core/trace.ts';
 import { bootstrappedDisk, CoreMember, type DurableState, emptyDisk, type StoredSnapshot } from './core-member.ts';
 import { SafetyChecker } from './safety-checker.ts';
 import { seededRandom } from './seeded-random.ts';
+import { describeMessage } from './transcript.ts';
 
 export interface CoreClusterOptions {
   readonly seed?: number;
@@ -64,6 +65,11 @@ export class CoreCluster {
     const member = this.#members.get(name);
     if (member === undefined) throw new Error(`no member ${name}`);
     return member;
+  }
+
+  /** What was delivered since the last call, in a few words each. */
+  transcript(): string[] {
+    return this.delivered.splice(0).map(describeMessage);
   }
 
   get members(): readonly CoreMember[] {

@@ -18,3 +18,4 @@ export { SafetyChecker, SafetyViolation } from './safety-checker.ts';
 export { seededRandom } from './seeded-random.ts';
 export { type DiskOperation, type DiskSabotage, SimulatedDisk, type SimulatedDiskOptions } from './simulated-disk.ts';
 export { type StorageFixture, storageConformance, type TestApi } from './storage-conformance.ts';
+export { describeMessage } from './transcript.ts';

@@ -1,7 +1,7 @@
 import { type LogIndex, logIndex, type NodeId } from '../core/ids.ts';
 import { isVoter } from '../core/membership.ts';
 import { quorumVote } from '../core/quorum.ts';
-import type { TraceEvent } from '../core/trace.ts';
+import type { TraceEvent, TraceState } from '../core/trace.ts';
 import type { CoreMember, StoredEntry } from './core-member.ts';
 
 /** A promise of Raft (figure 3) was broken. */
@@ -137,7 +137,7 @@ export class SafetyChecker {
         const run = member.node.entriesBetween(logIndex(index), logIndex(index))[0];
         if (run === undefined) continue;
         this.#committed[index] = { term: entryTerm, bytes: run.entry(logIndex(index)), inTerm: term };
-        this.#onQuorum(member, index, entryTerm);
+        this.#onQuorum(event.state, index, entryTerm);
       } else if (known.term !== entryTerm) {
         throw new SafetyViolation(
           `state machine safety: ${member.id} committed entry ${index} of term ${entryTerm}, but it was of term ${known.term}`,
@@ -146,17 +146,16 @@ export class SafetyChecker {
     }
   }
 
-  /** Judged on disks, and by the configuration that the committing node counts with. */
-  #onQuorum(member: CoreMember, index: number, entryTerm: number): void {
-    const { configuration, role } = member.node.status();
-    if (role !== 'leader' || !isVoter(configuration, member.id)) return;
+  /** Judged on disks, and by the configuration that the leader counted with. */
+  #onQuorum({ configuration, role, node: leader }: TraceState, index: number, entryTerm: number): void {
+    if (role !== 'leader' || !isVoter(configuration, leader)) return;
     const result = quorumVote(configuration, (node) => {
       const other = this.#memberOf(node);
       return other !== undefined && other.durableEntry(index)?.term === entryTerm;
     });
     if (result !== 'won')
       throw new SafetyViolation(
-        `durable commit: ${member.id} committed entry ${index} of term ${entryTerm} without a quorum of disks`,
+        `durable commit: ${leader} committed entry ${index} of term ${entryTerm} without a quorum of disks`,
       );
   }
 

@@ -9,6 +9,7 @@ import { DEFAULT_RAFT_OPTIONS } from '../../src/testing/core-cluster.ts';
 import { bootstrappedDisk, CoreMember, emptyDisk, type StoredSnapshot } from '../../src/testing/core-member.ts';
 import { SafetyChecker, SafetyViolation } from '../../src/testing/safety-checker.ts';
 import { seededRandom } from '../../src/testing/seeded-random.ts';
+import { describeMessage } from '../../src/testing/transcript.ts';
 
 /** A fault that Raft does not tolerate, planted around the unchanged core: the run must then fail. */
 export interface Sabotage {
@@ -388,9 +389,4 @@ export class RandomCluster {
     );
     if (this.lastEvents.length > 200) this.lastEvents.shift();
   }
-}
-
-function describeMessage(message: Message): string {
-  const { from, to, type, term, ...rest } = message;
-  return `${type} ${from}>${to} t${term} ${JSON.stringify(rest, (key, value: unknown) => (key === 'runs' ? (value as unknown[]).length : value))}`;
 }

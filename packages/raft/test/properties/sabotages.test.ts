@@ -22,10 +22,8 @@ function catchIt(name: string): { readonly seed: number; readonly message: strin
 }
 
 describe('the randomized cluster catches', () => {
-  for (const name of Object.keys(SABOTAGES)) {
-    test(name, { timeout: 120_000 }, () => {
-      const caught = catchIt(name);
-      expect(caught?.message ?? 'not caught').toMatch(/SafetyViolation|InvariantViolation/);
-    });
-  }
+  test.each(Object.keys(SABOTAGES))('%s', { timeout: 120_000 }, (name) => {
+    const caught = catchIt(name);
+    expect(caught?.message ?? 'not caught').toMatch(/SafetyViolation|InvariantViolation/);
+  });
 });
