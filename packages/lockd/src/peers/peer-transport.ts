@@ -68,6 +68,9 @@ interface Peer {
   isDirty: boolean;
   /** What was last logged about it: each change is logged once. */
   lastWords: string;
+  /** The connection was logged, so its end will be. A peer that refuses, or is refused, again and again is not. */
+  isAnnounced: boolean;
+  isRefused: boolean;
   clientAddress: string | undefined;
 }
 
@@ -314,7 +317,9 @@ export class PeerTransport implements Transport {
     const peer = this.#peers.get(hello.name);
     if (refusal !== undefined || peer === undefined) {
       const { code, reason } = refusal ?? { code: 'unknown-node', reason: `unknown node ${hello.name}` };
-      this.#say(peer ?? link.peer ?? hello.name, 'error', 'refused a peer', { code, reason });
+      const about = peer ?? this.#peers.get(link.peer ?? '');
+      if (about !== undefined) this.#markRefused(about);
+      this.#say(about ?? hello.name, 'error', 'refused a peer', { code, reason });
       link.refuse(code, reason);
       return;
     }
@@ -335,6 +340,7 @@ export class PeerTransport implements Transport {
     }
     const verdict = dependencies.handler.onPeerIdentity(peer.name, hello.identity);
     if (!verdict.accept) {
+      this.#markRefused(peer);
       this.#say(peer, 'error', 'refused a peer', { code: verdict.code, reason: verdict.reason });
       link.refuse(verdict.code, verdict.reason);
       return;
@@ -355,7 +361,8 @@ export class PeerTransport implements Transport {
     peer.redialDelayMs = PEER_LIMITS.minRedialDelayMs;
     peer.clientAddress = hello.client;
     this.#concludeTrial(peer, false);
-    this.#say(peer, 'info', 'connected to a peer', {});
+    // The other end may still refuse: after a refusal its first frame tells that it did not.
+    if (!link.isInbound || !peer.isRefused) this.#announce(peer);
     this.#dependencies?.app.onPeerUp(peer.name);
   }
 
@@ -371,6 +378,8 @@ export class PeerTransport implements Transport {
       link.refuse('malformed', reason);
       return;
     }
+    const peer = this.#peers.get(from);
+    if (peer?.isAnnounced === false) this.#announce(peer);
     for (const item of items) {
       switch (item.kind) {
         case 'raft':
@@ -395,9 +404,20 @@ export class PeerTransport implements Transport {
     if (link.peer === undefined) return;
     const peer = this.#peers.get(link.peer);
     if (peer === undefined) return;
-    peer.redialDelayMs = PEER_LIMITS.refusedRedialDelayMs;
+    this.#markRefused(peer);
     this.#say(peer, 'error', 'refused by a peer', { code, reason });
     this.#dependencies?.handler.onRefused(peer.name, code, reason);
+  }
+
+  #announce(peer: Peer): void {
+    peer.isAnnounced = true;
+    peer.isRefused = false;
+    this.#say(peer, 'info', 'connected to a peer', {});
+  }
+
+  #markRefused(peer: Peer): void {
+    peer.isRefused = true;
+    peer.redialDelayMs = PEER_LIMITS.refusedRedialDelayMs;
   }
 
   #onSent(link: PeerLink): void {
@@ -419,7 +439,8 @@ export class PeerTransport implements Transport {
       peer.bulk = [];
       peer.bulkBytes = 0;
       if (this.#isStopped) return;
-      this.#say(peer, 'warn', 'the link to a peer ended', { onPurpose: link.endedOnPurpose });
+      if (peer.isAnnounced) this.#say(peer, 'warn', 'the link to a peer ended', { onPurpose: link.endedOnPurpose });
+      peer.isAnnounced = false;
       this.#dependencies?.handler.onUnreachable(peer.name);
       this.#dependencies?.app.onPeerDown(peer.name);
       if (!link.endedOnPurpose) this.#dial(peer, true);
@@ -493,6 +514,8 @@ function newPeer(name: NodeId, address: string): Peer {
     bulkBytes: 0,
     isDirty: false,
     lastWords: '',
+    isAnnounced: false,
+    isRefused: false,
     clientAddress: undefined,
   };
 }
