@@ -108,8 +108,8 @@ export class ClientCore implements RequestHost, LinkOwner {
   #closed: Promise<void> | undefined;
   #isClosing = false;
   #isStopped = false;
-  /** Operations that wait to be submitted again. */
-  readonly #delayed = new Set<Operation>();
+  /** Refused for now, in the order of the refusals: sent again together, so that requests for a name keep their order. */
+  #retrying: { readonly session: Session; readonly operation: Operation }[] = [];
 
   constructor(options: CoreOptions, parts: CoreParts) {
     this.#options = options;
@@ -776,15 +776,19 @@ export class ClientCore implements RequestHost, LinkOwner {
   }
 
   #retryLater(session: Session, operation: Operation, now: Instant): void {
-    this.#delayed.add(operation);
-    this.#afterRetryDelay(now, () => {
-      this.#delayed.delete(operation);
-      if (operation.isAcquire && session.isOver) this.#carryOver([operation]);
+    this.#retrying.push({ session, operation });
+    if (this.#retrying.length === 1) this.#afterRetryDelay(now, () => this.#retry());
+  }
+
+  #retry(): void {
+    for (const { session, operation } of this.#retrying.splice(0)) {
+      if (operation.seq !== 0) session.repeat(operation);
+      else if (operation.isAcquire && session.isOver) this.#carryOver([operation]);
       else if (operation.isAcquire) session.submit(operation);
       else if (!session.isOver || session.closing === operation) session.submitUrgent(operation);
       else operation.abandoned(expiredError());
-      this.flushSoon();
-    });
+    }
+    this.flushSoon();
   }
 
   #afterRetryDelay(now: Instant, action: () => void): void {
@@ -890,7 +894,10 @@ export class ClientCore implements RequestHost, LinkOwner {
     const session = this.#session;
     session.dropRequests('client-closed', closedError());
     for (const operation of session.takeUnsent()) operation.abandoned(closedError());
-    for (const operation of this.#delayed) if (operation.isAcquire) operation.abandoned(closedError());
+    this.#retrying = this.#retrying.filter(({ operation }) => {
+      if (operation.isAcquire) operation.abandoned(closedError());
+      return !operation.isAcquire;
+    });
     for (const [id, query] of this.#queries) {
       this.#takeQuery(id);
       query.deferred.reject(closedError());
@@ -955,7 +962,7 @@ export class ClientCore implements RequestHost, LinkOwner {
     this.#isClosing = true;
     const error = isClean ? closedError() : unacknowledgedError();
     for (const operation of this.#session.end('client-closed', error)) operation.abandoned(error);
-    for (const operation of this.#delayed) operation.abandoned(error);
+    for (const { operation } of this.#retrying) operation.abandoned(error);
     this.#isStopped = true;
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;

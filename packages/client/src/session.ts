@@ -3,7 +3,7 @@ import type { LockdError, LossReason, Refusal } from './errors.ts';
 import { laterOf } from './lease-clock.ts';
 import { LeaseRenewer, type LeaseState } from './lease-renewer.ts';
 import type { LockRequest } from './lock-request.ts';
-import type { Operation } from './operation.ts';
+import { isWorthRetrying, type Operation } from './operation.ts';
 import { type ClientMessage, type EndReason, type GrantDetail, LIMITS, type RequestState } from './protocol/index.ts';
 
 const WINDOW = LIMITS.window;
@@ -45,7 +45,8 @@ export class Session {
   #unansweredCount = 0;
   /** Earliest sending of each of the last WINDOW numbers. */
   readonly #sentAt: (Instant | undefined)[] = new Array<Instant | undefined>(WINDOW).fill(undefined);
-  #repeats: Operation[] = [];
+  /** To be sent again, in order. */
+  readonly #repeats: Set<Operation> = new Set<Operation>();
   #asks: number[] = [];
   readonly #queue = new OperationQueue();
   /** Releases and cancels pass what only takes. */
@@ -72,7 +73,7 @@ export class Session {
   /** Something could be sent if the session is attached. */
   get hasWork(): boolean {
     return (
-      this.#repeats.length > 0 ||
+      this.#repeats.size > 0 ||
       this.#asks.length > 0 ||
       ((this.#urgent.length > 0 || this.#queue.length > 0) && this.#hasRoom)
     );
@@ -113,10 +114,10 @@ export class Session {
   attached(): void {
     this.isAttached = true;
     this.attachSentMs = undefined;
-    this.#repeats = [];
+    this.#repeats.clear();
     for (let seq = this.#acked + 1; seq < this.#nextSeq; seq++) {
       const operation = this.#unanswered[seq & MASK];
-      if (operation !== undefined) this.#repeats.push(operation);
+      if (operation !== undefined) this.#repeats.add(operation);
     }
     this.#asks = [];
     for (const request of this.requests.values()) if (request.wantsNews) this.#asks.push(request.seq);
@@ -125,19 +126,19 @@ export class Session {
   detached(): void {
     this.isAttached = false;
     this.attachSentMs = undefined;
-    this.#repeats = [];
+    this.#repeats.clear();
     this.#asks = [];
   }
 
   /** Appends what may be sent now: repeats first, in their order, then what is new within the window. */
   take(now: Instant, out: ClientMessage[]): void {
-    if (this.#repeats.length > 0) {
+    if (this.#repeats.size > 0) {
       for (const operation of this.#repeats) {
         operation.isRepeated = true;
         operation.lastSentMs = now.monotonicMs;
         out.push(operation.message(this.id, operation.seq, this.#acked));
       }
-      this.#repeats = [];
+      this.#repeats.clear();
     }
     while (this.#hasRoom) {
       const operation = this.#urgent.shift() ?? this.#queue.shift();
@@ -178,8 +179,18 @@ export class Session {
     else this.requests.get(seq)?.succeeded(value);
   }
 
-  /** Returns the operation where it shall be submitted again after a while, under a new number. */
+  /**
+   * Returns the operation where it shall be sent again after a while: submitted anew where its number is used up, which
+   * makes it 0, else by `repeat`.
+   */
   refused(seq: number, refusal: Refusal): Operation | undefined {
+    const unanswered = this.#unanswered[seq & MASK];
+    if (unanswered?.seq === seq && isWorthRetrying(refusal)) {
+      // Only the answer to a first and only sending can say that nothing happened. What was sent before, on a connection
+      // that broke, may have been applied: under another number it would be applied twice, and an acquire would wait
+      // behind a grant that nobody knows of. The number stays until the state machine itself has answered.
+      if (unanswered.isRepeated || refusal.outcome !== 'not-applied') return unanswered;
+    }
     const operation = this.#answer(seq);
     if (operation === undefined) {
       this.requests.get(seq)?.refused(refusal);
@@ -189,6 +200,11 @@ export class Session {
     operation.seq = 0;
     operation.isRepeated = false;
     return operation;
+  }
+
+  /** Sends it again under its number. Nothing where it has its answer by now, or goes out with the next attachment. */
+  repeat(operation: Operation): void {
+    if (this.isAttached && this.#unanswered[operation.seq & MASK] === operation) this.#repeats.add(operation);
   }
 
   granted(handle: number, token: number, detail: GrantDetail | null, isLeader: boolean): void {
@@ -252,7 +268,7 @@ export class Session {
     for (let next = this.#urgent.shift(); next !== undefined; next = this.#urgent.shift()) next.abandoned(error);
     this.#unanswered.fill(undefined);
     this.#unansweredCount = 0;
-    this.#repeats = [];
+    this.#repeats.clear();
     this.#asks = [];
     this.#acked = this.#nextSeq - 1;
     return this.takeUnsent();

@@ -159,13 +159,12 @@ export class FakeCluster {
     return [...this.sessions.values()].at(-1) as FakeSession;
   }
 
-  /** Answers an operation with an error and counts its number as used. */
+  /** Answers an operation with an error, as a node does that cannot hand it on: the number has been seen, nothing was done. */
   refuse(connection: FakeConnection, message: ClientMessage, code: ErrorCode, isRetryable: boolean): void {
     const session = message[1] as number;
     const seq = message[2] as number;
     const known = this.sessions.get(session) as FakeSession;
-    known.applied.set(seq, message);
-    known.highestSeq = seq;
+    known.highestSeq = Math.max(known.highestSeq, seq);
     connection.push(['error', session, seq, code, 'refused by the test', 'not-applied', isRetryable, null]);
   }
 
@@ -372,7 +371,7 @@ export class FakeCluster {
       return;
     }
     session.applied.set(seq, message);
-    session.highestSeq = seq;
+    session.highestSeq = Math.max(session.highestSeq, seq);
     this.index++;
     switch (message[0]) {
       case 'acquire':
