@@ -1,7 +1,8 @@
 import { LockLost } from '@lockd/client';
 import { describe, expect, test } from 'vitest';
-import { connected, outcome } from './support/setup.ts';
-import type { World } from './support/world.ts';
+import { FakeCluster } from './support/fake-cluster.ts';
+import { connected, connecting, outcome } from './support/setup.ts';
+import { World } from './support/world.ts';
 
 /** What a session of 15 s can be relied on: less 1 % margin, 1 % drift and 100 ms. */
 const USABLE_MS = 15_000 * 0.98 - 100;
@@ -366,6 +367,21 @@ describe('an own lease', () => {
     expect(lock.held).toBe(true);
     await world.advance(1000);
     expect(lock.signal.reason).toMatchObject({ reason: 'max-hold' });
+  });
+
+  test('maxHold of a pushed grant counts, at a follower, from the last message that the log held then', async () => {
+    const world = new World();
+    const cluster = new FakeCluster(world);
+    cluster.hidesLeader = true;
+    const client = await connecting(world, cluster, { endpoints: ['fake://n3'] });
+    const free = cluster.occupy('a');
+    const acquiring = outcome(client.acquire('a', { maxHold: '8s', wait: '1m' }));
+    await world.advance(10_000);
+    await soon(world, client.acquire('b'));
+    await world.advance(2000);
+    free();
+    await world.settle();
+    expect(acquiring.value?.remaining).toBe(8000 * 0.98 - 100 - 2000);
   });
 
   test('maxHold of a pushed grant counts from a renewal shortly before it, on the leader’s connection', async () => {

@@ -138,7 +138,7 @@ export interface GrantDetail {
   readonly slot?: number;
   /** Own lease in milliseconds. */
   readonly leaseMs?: number;
-  /** Highest seq of this session that the log held when the grant was made: an own lease counts from its sending. */
+  /** Highest seq of this session that the log held when the grant was made: an own lease, or `maxHoldMs`, counts from its sending. */
   readonly after?: number;
   /** Re-entry: the handle that really holds, and how often. */
   readonly shares?: number;

@@ -102,8 +102,8 @@ export function grant(state: TableState, request: LockRequest): void {
   for (const part of partsOf(request)) hold(state, part);
   const session = request.session.id;
   const { handle, name } = request;
+  if (extra.leaseMs > 0 || extra.maxHoldMs > 0) extra.after = request.session.highestSeq;
   if (extra.leaseMs > 0) {
-    extra.after = request.session.highestSeq;
     state.sink.deadlineStarted('lease', session, handle, name.name, extra.leaseMs, extra.generation);
   }
   if (extra.maxHoldMs > 0) state.sink.deadlineStarted('max-hold', session, handle, name.name, extra.maxHoldMs, 0);
@@ -148,10 +148,12 @@ export function grantDetail(request: LockRequest): GrantDetail | null {
   const extra = holder.extra;
   if (extra === undefined) return null;
   const isReentry = holder !== request;
-  if (extra.slot === 0 && extra.leaseMs === 0 && !isReentry) return null;
+  const hasDeadline = extra.leaseMs > 0 || extra.maxHoldMs > 0;
+  if (extra.slot === 0 && !hasDeadline && !isReentry) return null;
   return {
     ...(extra.slot > 0 ? { slot: extra.slot } : {}),
-    ...(extra.leaseMs > 0 ? { leaseMs: extra.leaseMs, after: extra.after } : {}),
+    ...(extra.leaseMs > 0 ? { leaseMs: extra.leaseMs } : {}),
+    ...(hasDeadline ? { after: extra.after } : {}),
     ...(isReentry ? { shares: holder.handle, holdCount: holdCount(holder) } : {}),
   };
 }
