@@ -265,17 +265,14 @@ describe('nodes that know an old configuration', () => {
   });
 
   test('a node that forgot its commit index does not count by a configuration that others have left', () => {
-    const cluster = new CoreCluster(['a', 'b', 'c']);
+    const cluster = new CoreCluster(['a']);
+    for (const name of ['b', 'c']) cluster.addEmpty(name);
     cluster.elect('a');
-    change(cluster, remove('b'));
-    cluster.advance(50);
-    change(cluster, remove('c'));
-    cluster.advance(50);
-    // a alone decides now; then a lets b and c in again and leaves.
-    change(cluster, add('b'));
-    cluster.advance(300);
-    change(cluster, add('c'));
-    cluster.advance(300);
+    // a alone decided once; the log holds what came after that.
+    for (const name of ['b', 'c']) {
+      change(cluster, add(name));
+      cluster.advance(300);
+    }
     expect(configurationAt(cluster, 'a').voters).toEqual(['a', 'b', 'c']);
     cluster.crash('a');
     cluster.member('a').disk.hardState = { ...cluster.member('a').disk.hardState, commitIndex: logIndex(0) };
