@@ -151,6 +151,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
     network.heal();
     if (!(await cluster.waitForHealth(20_000)))
       troubles.push('20 s after the last fault the cluster was not whole again');
+    if (faults.length > 0) await leaveHoldersBehind(clients, Random.split(seed, 'calm'), ttlMs);
     await sleep(ttlMs + 1000);
     const calmNs = monotonicNs();
     await sleep(CALM_MS);
@@ -221,6 +222,19 @@ export function commandOf(options: JepsenOptions): string {
   if (options.ttlMs !== 2500) parts.push(`--ttl ${options.ttlMs}`);
   if (options.electionTimeoutMs !== 500) parts.push(`--election-timeout ${options.electionTimeoutMs}`);
   return `npm run jepsen -- ${parts.join(' ')}`;
+}
+
+/**
+ * With all nodes well, one client dies and one is frozen: what they hold has to come free in time. While nodes are
+ * broken nobody can say when that is.
+ */
+async function leaveHoldersBehind(clients: ClientPool, random: Random, ttlMs: number): Promise<void> {
+  const [dying, frozen] = random.shuffle(clients.alive.filter(({ isReady }) => isReady));
+  await dying?.killAndReplace();
+  if (frozen === undefined) return;
+  await frozen.pause();
+  await sleep(ttlMs + 1000);
+  frozen.resume();
 }
 
 /** What is in use once every session must be over; empty as soon as nothing is. `undefined`: it could not be read. */

@@ -24,6 +24,7 @@ function lanesOf(ops) {
   }
   return Math.max(1, free.length);
 }
+const ends = (ops, what) => { let low = Infinity, high = -Infinity; for (const op of ops) { low = Math.min(low, op[what]); high = Math.max(high, op[what]); } return [low, high]; };
 function buildRows() {
   rows = [];
   rows.push({ kind: 'rate', label: 'answers / s', height: 40 });
@@ -36,8 +37,20 @@ function buildRows() {
     groups[column ? key : client].push({ from: call, grant, to: end, token, how, client, key, colour: column ? client : key });
   for (const [client, key, call, end, outcome] of data.refusals)
     groups[column ? key : client].push({ from: call, to: end, outcome, client, key });
-  names.map((label, i) => ({ label, ops: groups[i] })).filter(g => g.ops.length)
-    .sort((a, b) => a.label.localeCompare(b.label, 'en', { numeric: true }))
+  const byName = (a, b) => a.label.localeCompare(b.label, 'en', { numeric: true });
+  let shown = names.map((label, i) => ({ label, ops: groups[i] })).filter(g => g.ops.length).sort(byName);
+  // A client that takes the place of one that was killed goes on in its row.
+  if (!column) {
+    const packed = [];
+    for (const group of shown) {
+      const from = Math.min(...ends(group.ops, 'from')), to = Math.max(...ends(group.ops, 'to'));
+      const row = packed.find(r => r.to <= from);
+      if (row) { row.names.push(group.label); row.ops = row.ops.concat(group.ops); row.to = to; }
+      else packed.push({ names: [group.label], ops: group.ops, to });
+    }
+    shown = packed.map(r => ({ label: r.names.length > 2 ? r.names[0] + ' … ' + r.names[r.names.length - 1] : r.names.join(', '), ops: r.ops }));
+  }
+  shown
     .forEach(({ label, ops }) => {
       ops.sort((a, b) => a.from - b.from);
       let longest = 0;

@@ -94,7 +94,7 @@ function numbers(input: ReportInput, data: TimelineData): readonly (readonly [va
     [`${worked}<small> / ${input.faults.length}</small>`, 'faults that worked'],
     [String(terms.size), 'terms with a leader'],
     [String(losses), 'locks lost and told'],
-    [String(dead), 'left behind by dead clients'],
+    [String(dead), 'ended without its holder'],
   ];
 }
 

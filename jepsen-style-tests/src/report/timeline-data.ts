@@ -35,7 +35,7 @@ export interface TimelineData {
   readonly rate: readonly number[];
 }
 
-const ENDS = ['released', 'LOST, and told so', 'left behind by a dead client'] as const;
+const ENDS = ['released', 'LOST, and told so', 'ended by the service, or without an answer'] as const;
 const OUTCOMES = ['refused', 'no certain answer'] as const;
 const ROLES = ['silent', 'follower', 'candidate', 'leader', 'learner', 'joining', 'damaged', 'disk-full'] as const;
 
