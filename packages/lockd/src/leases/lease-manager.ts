@@ -57,6 +57,11 @@ export class LeaseManager {
     this.#options = options;
   }
 
+  /** Deadlines in memory, some of which may have been ended before their time. */
+  get pendingDeadlines(): number {
+    return this.#heap.size;
+  }
+
   get isReady(): boolean {
     return this.#term !== undefined;
   }

@@ -32,7 +32,7 @@ export function acquire(
   if (record === undefined) {
     if (!hasRoomForNames(state, session, seq, 1)) return;
     record = new NameRecord(name);
-    state.names.set(name, record);
+    state.names.add(record);
   }
   const limit = options === undefined || options[0] !== MODE.permit ? 0 : options[1];
   if (limit !== record.limit && !fixLimit(state, session, seq, record, limit)) return;
@@ -124,7 +124,7 @@ export function acquireAll(
     let record = state.names.get(name);
     if (record === undefined) {
       record = new NameRecord(name);
-      state.names.set(name, record);
+      state.names.add(record);
     }
     return new LockRequest(session, seq, record, MODE.exclusive, state.index, waitMs, extra, state.freshStamp);
   });

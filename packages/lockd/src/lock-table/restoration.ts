@@ -228,7 +228,7 @@ export class Restoration {
     let record = this.#state.names.get(name);
     if (record === undefined) {
       record = new NameRecord(name);
-      this.#state.names.set(name, record);
+      this.#state.names.add(record);
     }
     return record;
   }

@@ -1,5 +1,5 @@
 import type { StateRecord } from './records.ts';
-import { Restoration } from './restoration.ts';
+import type { Restoration } from './restoration.ts';
 import {
   BLOCK_HEADER_BYTES,
   decodeBlock,

@@ -3,6 +3,7 @@ import { DONE } from './answers.ts';
 import { EndedNonces } from './ended-nonces.ts';
 import type { TableLimits } from './limits.ts';
 import type { LockRequest } from './lock-request.ts';
+import { NameMap } from './name-map.ts';
 import type { Crowd, NameRecord } from './name-record.ts';
 import {
   completionRecord,
@@ -73,7 +74,7 @@ export class TableState {
   /** Live sessions by their secret. */
   readonly byNonce: Map<string, Session> = new Map();
   readonly endedNonces: EndedNonces;
-  readonly names: Map<string, NameRecord> = new Map();
+  readonly names: NameMap = new NameMap();
   /** Grants, and what is left of released ones, with a reservation that the leader has yet to end: by number of the grant. */
   readonly reserved: Map<number, LockRequest> = new Map();
   /** Holds released by their owner while re-entries share them. */

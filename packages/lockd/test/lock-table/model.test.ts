@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { OP } from '../../src/lock-table/command.ts';
+import { type Command, OP } from '../../src/lock-table/command.ts';
 import { LockTable } from '../../src/lock-table/lock-table.ts';
 import { LeaderBooks } from './leader-books.ts';
 import { Model } from './model.ts';
@@ -32,6 +32,21 @@ function answerOf(calls: readonly Call[], session: number, seq: number): string 
     }
   }
   return answer;
+}
+
+function isAnswered(command: Command): boolean {
+  return command[0] <= OP.open;
+}
+
+function toldSender(command: Command, calls: readonly Call[]): string | undefined {
+  if (!isAnswered(command)) return undefined;
+  if (command[0] === OP.open) {
+    const opened = calls.find(([name]) => name === 'sessionOpened');
+    const refused = calls.find(([name]) => name === 'openRefused');
+    return opened === undefined ? (refused?.[2] as string) : `opened:${String(opened[1])}`;
+  }
+  const [, session, , seq] = command as readonly [number, number, number, number];
+  return answerOf(calls, session, seq);
 }
 
 function compare(table: LockTable, model: Model): void {
@@ -82,14 +97,7 @@ function run(steps: readonly Step[]): void {
     }
     leader.note(calls);
     compare(leader.table, model);
-    if (command[0] <= OP.close) {
-      const [, session, , seq] = command as readonly [number, number, number, number];
-      expect(answerOf(calls, session, seq), 'answer').toBe(model.answer);
-    } else if (command[0] === OP.open) {
-      const opened = calls.find(([name]) => name === 'sessionOpened');
-      const refused = calls.find(([name]) => name === 'openRefused');
-      expect(opened === undefined ? refused?.[2] : `opened:${String(opened[1])}`).toBe(model.answer);
-    }
+    expect(toldSender(command, calls), 'answer').toBe(isAnswered(command) ? model.answer : undefined);
     checkTokens(calls, leader.table, highest, index);
   }
 }

@@ -117,7 +117,7 @@ describe('snapshots', () => {
 
             const copy = restored(recut(chunks, size), limits);
             expect(copy.describe(), 'the state of one index').toEqual(then);
-              applyTo(copy, log, at + 1, log.length);
+            applyTo(copy, log, at + 1, log.length);
             expect(copy.describe(), 'and the rest replayed').toEqual(replayed.describe());
             expect(copy.stateHash()).toBe(replayed.stateHash());
             const { sessions, names, held, waiting, completions } = replayed.counters();
