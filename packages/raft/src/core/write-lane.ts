@@ -40,6 +40,14 @@ export class WriteLane {
   /** The snapshot replaces the log as soon as the writes before it are done. */
   install(metadata: SnapshotMetadata): void {
     invariant(this.#install === undefined, 'a snapshot is being installed');
+    // The installation takes the number of the next write and stores neither term nor vote: who waits for these waits for the
+    // write after it. What waits for entries alone is true once the snapshot is there.
+    if (this.#isHardStateDirty) {
+      this.#held = this.#held.map(({ write, message }) => ({
+        write: write > this.#lastWrite ? write + 1 : write,
+        message,
+      }));
+    }
     this.#install = metadata;
   }
 
