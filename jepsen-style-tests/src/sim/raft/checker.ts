@@ -160,8 +160,10 @@ export class RaftChecker {
         break;
       case 'role':
         if (state.role === 'leader') this.#becameLeader(node, state);
+        this.#configured(state);
         break;
       case 'append':
+        this.#truncated(node, event.from, state);
         node.terms.length = Math.min(node.terms.length, event.from);
         while (node.terms.length < event.from) node.terms.push(0);
         while (node.terms.length <= state.lastIndex) node.terms.push(event.entryTerm);
@@ -249,6 +251,11 @@ export class RaftChecker {
         'monotonic commit',
         `${node.name} went from commit index ${before.commitIndex} back to ${state.commitIndex}`,
       );
+    if (state.lastIndex < state.commitIndex)
+      throw new Violation(
+        'committed entries stay',
+        `${node.name} has a log up to ${state.lastIndex}, and committed up to ${state.commitIndex}`,
+      );
     if (state.appliedIndex < before.appliedIndex)
       throw new Violation(
         'monotonic apply',
@@ -259,6 +266,17 @@ export class RaftChecker {
         'one vote a term',
         `${node.name} took back its vote for ${before.votedFor} in term ${state.term}`,
       );
+  }
+
+  /** A leader never takes back what it has appended, so nobody drops an entry of the term it is in (§5.3). */
+  #truncated(node: Watched, from: number, state: TraceState): void {
+    for (let index = from; index < node.terms.length; index += 1) {
+      if (node.terms[index] === state.term)
+        throw new Violation(
+          'leader append-only',
+          `${node.name} drops entry ${index} of term ${state.term}, in which it is`,
+        );
+    }
   }
 
   /** What the directory has promised is still there. */
@@ -316,6 +334,12 @@ export class RaftChecker {
   }
 
   #advancedCommit(node: Watched, from: number, state: TraceState): void {
+    const lastTerm = node.terms[state.commitIndex] ?? 0;
+    if (state.role === 'leader' && lastTerm !== 0 && lastTerm !== state.term)
+      throw new Violation(
+        'commit',
+        `${node.name} commits entry ${state.commitIndex} of term ${lastTerm} by counting, as leader of term ${state.term} (figure 8)`,
+      );
     for (let index = from + 1; index <= state.commitIndex; index += 1) {
       const term = node.terms[index];
       const known = this.#committed[index];

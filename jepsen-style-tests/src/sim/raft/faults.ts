@@ -108,6 +108,7 @@ export class Faults {
       if (this.#isOver) return;
       if (this.#enabled.length > 0) this.#strike(this.#chance.pick(this.#enabled));
       this.#replaceLost();
+      this.tend();
       this.#next();
     });
   }
@@ -398,18 +399,47 @@ export class Faults {
         this.#propose(leader, [{ type: 'remove', node: node.id }]);
         return;
       }
-      // It is out, and a new directory may come in under its name.
+      // It is out, and a new directory may come in under its name, once its process has been heard of.
       this.#lost.delete(node);
       this.#count('lost node replaced');
       if (node.isUp) node.kill();
       node.wipe();
       node.start();
-      this.#propose(leader, [{ type: 'add-voter', node: node.id }]);
+      this.#around.world.in(SECOND_US, () => {
+        const now = this.#nodes.find((candidate) => candidate.isLeader);
+        if (now !== undefined && node.isUp && !this.#isOver) this.#propose(now, [{ type: 'add-voter', node: node.id }]);
+      });
       return;
     }
   }
 
+  /** A process that was told that it is removed does nothing more; if it is a member again, it has to be started again. */
+  tend(): void {
+    const configuration = this.#nodes.find((node) => node.isLeader)?.status?.configuration;
+    if (configuration === undefined) return;
+    for (const node of this.#nodes) {
+      // Its name was taken by the directory that it had before: the remedy is to remove the member and add it again.
+      if (node.condition === 'joining' && /another data directory/.test(node.driver?.conditionReason() ?? ''))
+        this.#lost.add(node);
+      if (node.condition !== 'removed' || !membersOf(configuration).includes(node.id)) continue;
+      this.#count('removed node started again');
+      node.kill();
+      node.start();
+    }
+  }
+
+  /** Before it comes back, a removed node gets an empty disk, or keeps what it has. */
+  #readmit(id: NodeId): void {
+    const node = this.#nodes.find((candidate) => candidate.id === id);
+    if (node?.condition !== 'removed' || this.#chance.oneIn(2)) return;
+    if (this.#around.configurations().some((one) => membersOf(one).includes(id))) return;
+    node.kill();
+    node.wipe();
+    node.start();
+  }
+
   #propose(leader: SimNode, changes: readonly ConfigurationChange[]): void {
+    for (const { type, node } of changes) if (type !== 'remove') this.#readmit(node);
     leader.process?.arrive(() => {
       const result = leader.driver?.proposeConfiguration(changes);
       const before = leader.status?.configuration;
@@ -453,11 +483,11 @@ export class Faults {
 
   #rot(node: SimNode): void {
     if (!this.#canLose(node)) return;
-    const { keys, files } = node.disk.names();
-    if (keys.length === 0) return;
+    if (node.durable.lastIndex === 0) return;
     this.#count('bit rot');
     this.#lost.add(node);
     if (node.isUp) node.kill();
+    const { keys, files } = node.disk.names();
     const targets = [...keys.map((key) => ({ key })), ...files.map((file) => ({ file }))];
     const target = this.#chance.pick(targets);
     this.#say('spoils', `${JSON.stringify(target)} of ${node.id}`);

@@ -34,7 +34,7 @@ export interface Profile {
 
 export function drawProfile(chance: Chance, faultNames: readonly string[], nodes: number | undefined): Profile {
   const fast = chance.oneIn(3);
-  const electionTimeoutMs = chance.pick([150, 300, 500, 500, 500, 1000]);
+  const electionTimeoutMs = chance.pick([200, 500, 500, 500, 500, 1000]);
   const isCalm = chance.oneIn(12);
   // Swarm testing: what is missing from a run matters as much as what is in it.
   const share = chance.pick([250, 500, 750, 1000]);
@@ -48,7 +48,7 @@ export function drawProfile(chance: Chance, faultNames: readonly string[], nodes
     extraDelayUs: 0,
   };
   return {
-    nodes: nodes ?? chance.pick([3, 3, 3, 4, 5, 5, 7]),
+    nodes: nodes ?? chance.pick([3, 3, 3, 3, 4, 5, 5, 5, 6, 7]),
     spares: chance.pick([0, 1, 1, 2]),
     electionTimeoutMs,
     heartbeatMs: Math.floor(electionTimeoutMs / 5),
@@ -66,8 +66,8 @@ export function drawProfile(chance: Chance, faultNames: readonly string[], nodes
     faultEveryUs: isCalm ? 20_000_000 : chance.pick([300_000, 800_000, 2_000_000, 4_000_000]),
     ambushPerMille: isCalm ? 0 : chance.pick([0, 20, 80, 250]),
     faults: new Set(faultNames.filter(() => chance.perMille(share))),
-    clients: chance.between(2, 6),
-    thinkUs: chance.pick([50_000, 200_000, 500_000]),
+    clients: chance.between(2, 5),
+    thinkUs: chance.pick([150_000, 300_000, 800_000]),
     commandBytes: chance.pick([8, 40, 40, 400]),
     readPerMille: chance.pick([100, 300, 500]),
   };

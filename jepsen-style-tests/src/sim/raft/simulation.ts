@@ -153,6 +153,11 @@ class RaftSimulation {
       core.length,
     );
     this.#calm(core);
+    const tend = (): void => {
+      this.#faults.tend();
+      this.#world.in(500_000, tend);
+    };
+    tend();
     for (const node of rest) this.#breakForGood(node, core);
     for (const node of core) {
       node.process?.wakeUp();
