@@ -96,6 +96,8 @@ export class Gateway {
   readonly #detaching = new Map<number, number>();
   #dirty: Connection[] = [];
   #flushIsDue = false;
+  /** Between `onTurnBegin` and `onTurnEnd`, which flushes. */
+  #isInTurn = false;
   readonly #flushAtEndOfTurn: () => void;
   readonly #sessionOwner: LocalSessionOwner;
   #status: RaftStatus;
@@ -190,6 +192,12 @@ export class Gateway {
     this.#reads.onReadsConfirmed(round);
   }
 
+  /** Commands that came in while the turn was waiting to begin are proposed in it, not in one more. */
+  onTurnBegin(): void {
+    this.#isInTurn = true;
+    this.#route.flush();
+  }
+
   /** After the entries of a turn are applied: the last call of the turn. */
   onTurnEnd(): void {
     this.#route.onTurnEnd();
@@ -199,6 +207,7 @@ export class Gateway {
     this.#isOverloaded =
       lastIndex - commitIndex > GATEWAY_LIMITS.maxUncommittedEntries ||
       this.#route.waitingBytes > GATEWAY_LIMITS.overloadedBytes;
+    this.#isInTurn = false;
     this.flush();
   }
 
@@ -687,7 +696,7 @@ export class Gateway {
 
   #onOutgoing(connection: Connection): void {
     this.#dirty.push(connection);
-    if (this.#flushIsDue) return;
+    if (this.#flushIsDue || this.#isInTurn) return;
     this.#flushIsDue = true;
     this.#dependencies.clock.endOfTurn(this.#flushAtEndOfTurn);
   }

@@ -167,6 +167,9 @@ export class LockNode {
           onConditionChanged: (condition, reason) => {
             if (late.node !== undefined) late.node.#onCondition(condition, reason);
           },
+          onTurnBegin: () => {
+            if (late.node !== undefined) late.node.#onTurnBegin();
+          },
           onTurnEnd: () => {
             if (late.node !== undefined) late.node.#onTurnEnd();
           },
@@ -246,7 +249,7 @@ export class LockNode {
           {
             whyNotLive: () => this.#whyNotLive(),
             whyNotReady: () => this.#whyNotReady(),
-            metrics: () => nodeMetrics(this.#driver, this.#gateway, this.#parts),
+            metrics: () => nodeMetrics(this.#driver, this.#gateway, this.#transport, this.#parts),
           },
           request,
           response,
@@ -300,10 +303,15 @@ export class LockNode {
     this.#parts.environment.onFatal?.(reason ?? 'the node stopped');
   }
 
+  #onTurnBegin(): void {
+    this.#transport.turnBegins();
+    this.#gateway.onTurnBegin();
+  }
+
   #onTurnEnd(): void {
     this.#gateway.onTurnEnd();
     this.#leaseDriver.arm();
-    this.#transport.flush();
+    this.#transport.turnEnds();
   }
 
   #whyNotLive(): string | undefined {

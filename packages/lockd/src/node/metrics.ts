@@ -1,10 +1,16 @@
 import type { OpenDriver } from '@lockd/raft/node';
 import type { Gateway } from '../gateway/gateway.ts';
 import { type Metric, renderMetrics } from '../gateway/http.ts';
+import type { PeerTransport } from '../peers/peer-transport.ts';
 import type { Parts } from './lock-node.ts';
 
 /** The page at /metrics. Counters count since the process started. */
-export function nodeMetrics(driver: OpenDriver, gateway: Gateway, { table, leases, sink }: Parts): string {
+export function nodeMetrics(
+  driver: OpenDriver,
+  gateway: Gateway,
+  peers: PeerTransport,
+  { table, leases, sink }: Parts,
+): string {
   const status = driver.status();
   const { sessions, names, held, waiting, completions } = table.counters();
   const gauge = (name: string, help: string, value: number): Metric => ({
@@ -39,6 +45,11 @@ export function nodeMetrics(driver: OpenDriver, gateway: Gateway, { table, lease
     counter('requests', 'Messages received from clients.', gateway.counters.requests),
     counter('refused_overloaded', 'Acquires refused because of load.', gateway.counters.refusedOverloaded),
     counter('reattaches', 'Sessions told to attach again.', gateway.counters.reattachesPushed),
+    counter('peer_frames_sent', 'Frames sent to other nodes.', peers.counters.framesSent),
+    counter('peer_bytes_sent', 'Bytes of the frames sent to other nodes.', peers.counters.bytesSent),
+    counter('log_writes', 'Synced writes of the log.', driver.writeCounters.writes),
+    counter('log_entries', 'Entries in those writes.', driver.writeCounters.entries),
+    counter('log_entry_bytes', 'Bytes of those entries.', driver.writeCounters.entryBytes),
     counter('commands_proposed', 'Commands this node proposed as leader.', gateway.route.proposedCount),
     counter('commands_forwarded', 'Commands this node forwarded to the leader.', gateway.route.forwardedCount),
     counter('renewals_acknowledged', 'Renewals acknowledged as leader.', leases.counters.acknowledgedRenewals),

@@ -37,6 +37,13 @@ export interface AppHandler {
   onPeerDown(peer: NodeId): void;
 }
 
+/** For /metrics. */
+export interface PeerCounters {
+  framesSent: number;
+  /** Payloads of those frames. */
+  bytesSent: number;
+}
+
 export interface TransportDependencies {
   readonly handler: TransportHandler;
   /** Undefined: the data directory does not tell, so no link is made. */
@@ -84,6 +91,7 @@ interface Peer {
  * only asks whether anybody is there. If nobody answers in time, that is the evidence `onLinkClosed` speaks of.
  */
 export class PeerTransport implements Transport {
+  readonly counters: PeerCounters = { framesSent: 0, bytesSent: 0 };
   readonly #options: PeerTransportOptions;
   readonly #peers: ReadonlyMap<string, Peer>;
   readonly #links = new Set<PeerLink>();
@@ -92,6 +100,8 @@ export class PeerTransport implements Transport {
   #dependencies: TransportDependencies | undefined;
   #dirty: Peer[] = [];
   #flushIsDue = false;
+  /** Between `turnBegins` and `turnEnds`. */
+  #isInTurn = false;
   #isStopped = false;
   #cancelWatch: (() => void) | undefined;
 
@@ -174,6 +184,16 @@ export class PeerTransport implements Transport {
     return this.#queueBulk(to, encodeApp(payload), byteLength);
   }
 
+  /** Until `turnEnds`, what is queued waits for it: a moment of its own would be one more round of the event loop. */
+  turnBegins(): void {
+    this.#isInTurn = true;
+  }
+
+  turnEnds(): void {
+    this.#isInTurn = false;
+    this.flush();
+  }
+
   flush(): void {
     if (this.#dirty.length === 0) return;
     const dirty = this.#dirty;
@@ -211,7 +231,7 @@ export class PeerTransport implements Transport {
       peer.isDirty = true;
       this.#dirty.push(peer);
     }
-    if (!this.#flushIsDue) {
+    if (!this.#flushIsDue && !this.#isInTurn) {
       this.#flushIsDue = true;
       this.#options.clock.endOfTurn(this.#flushAtEndOfTurn);
     }
@@ -238,7 +258,11 @@ export class PeerTransport implements Transport {
       taken++;
     }
     if (taken > 0) peer.bulk = taken === peer.bulk.length ? [] : peer.bulk.slice(taken);
-    if (items.length > 0) link.sendFrame(packFrame(items));
+    if (items.length === 0) return;
+    const frame = packFrame(items);
+    this.counters.framesSent++;
+    this.counters.bytesSent += frame.length;
+    link.sendFrame(frame);
   }
 
   // Links ----------------------------------------------------------------------------------------------------------

@@ -15,8 +15,22 @@ export interface DriverEvents {
   onConditionChanged(condition: NodeCondition, reason: string | undefined): void;
   /** What `instanceOf` and `addressOf` answer may have changed. */
   onRegistryChanged?(): void;
-  /** The last call of every turn: flush frames to clients here. */
+  /**
+   * The first call of every turn: what is proposed here is stored and sent in this turn. `onTurnEnd` follows, so nothing
+   * that is to be sent until then needs a moment of its own.
+   */
+  onTurnBegin?(): void;
+  /** The last call of every turn: flush frames to clients here. Also once where the storage fails outside of a turn. */
   onTurnEnd(): void;
+}
+
+/** What the driver has made durable since it was opened. */
+export interface WriteCounters {
+  /** One record, or a few, and one sync each. */
+  writes: number;
+  entries: number;
+  /** Of the entries alone, kind bytes included. */
+  entryBytes: number;
 }
 
 /**
@@ -43,6 +57,7 @@ export interface RaftDriver {
   isConfigurationConfirmed(): boolean;
   /** Starts the turn's work at its end; for callers who changed something that `onTurnEnd` should see. */
   wake(): void;
+  readonly writeCounters: Readonly<WriteCounters>;
   status(): RaftStatus;
   condition(): NodeCondition;
   /** Milliseconds of the last interval in which this node could not listen (stalled event loop), and when it ended. */

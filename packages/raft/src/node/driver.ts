@@ -10,7 +10,7 @@ import { RaftNode } from '../core/raft-node.ts';
 import type { PersistDuty } from '../core/ready.ts';
 import { ApplyQueue } from './apply-queue.ts';
 import { bootstrapConfiguration, bootstrapState } from './bootstrap.ts';
-import type { NodeCondition } from './driver-api.ts';
+import type { NodeCondition, WriteCounters } from './driver-api.ts';
 import type { DriverDependencies, DriverOptions, OpenDriver } from './driver-options.ts';
 import { bootstrapHash, Join } from './join.ts';
 import { addressEntry, encodeTermStart, type MemberAddress, Registry, registrationEntry } from './registry.ts';
@@ -76,6 +76,7 @@ export async function openDriver(options: DriverOptions, dependencies: DriverDep
  */
 class Driver implements OpenDriver {
   readonly handler: TransportHandler;
+  readonly writeCounters: WriteCounters = { writes: 0, entries: 0, entryBytes: 0 };
   readonly #options: Required<Omit<DriverOptions, 'raft'>>;
   readonly #raftOptions: RaftOptions;
   readonly #dependencies: DriverDependencies;
@@ -684,6 +685,8 @@ class Driver implements OpenDriver {
   // ------------------------------------------------------------------------------------------------ the turn
 
   #turn(): void {
+    // Before the flag falls: what is proposed here belongs to this turn and asks for no other.
+    this.#dependencies.events.onTurnBegin?.();
     this.#isTurnScheduled = false;
     const nowMs = this.#now();
     this.#listened(nowMs);
@@ -746,6 +749,12 @@ class Driver implements OpenDriver {
   #persist(duty: PersistDuty, nowMs: number): void {
     const epoch = this.#epoch;
     const { write, term, lastIndex } = duty;
+    const counters = this.writeCounters;
+    counters.writes++;
+    for (const run of duty.runs) {
+      counters.entries += run.count;
+      counters.entryBytes += run.byteLength;
+    }
     const done = this.#storage.persist(duty).then(
       () => {
         if (epoch !== this.#epoch) return;
