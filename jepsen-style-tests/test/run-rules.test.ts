@@ -223,6 +223,13 @@ describe('what a dead holder leaves behind', () => {
     expect(checkExpiryBound(history(7 * s), options).outcome).toBe('fail');
   });
 
+  test('or within its own lease, which began with the grant', () => {
+    const [grant, ...rest] = history(7 * s) as [HistoryLine, ...HistoryLine[]];
+    const late = { ...grant, return: 3 * s, lease: 3 * s };
+    expect(checkExpiryBound([late, ...rest], options).outcome).toBe('pass');
+    expect(checkExpiryBound([{ ...late, lease: 1 * s }, ...rest], options).outcome).toBe('fail');
+  });
+
   test('or within the TTL of a later leader, and faults excuse', () => {
     expect(checkExpiryBound(history(7 * s), { ...options, leadersSinceNs: [3.5 * s] }).outcome).toBe('pass');
     expect(checkExpiryBound(history(7 * s), { ...options, excuses: [{ fromNs: 5 * s, toNs: 6 * s }] }).outcome).toBe(

@@ -44,7 +44,9 @@ export function checkExpiryBound(lines: readonly HistoryLine[], options: ExpiryB
       // Given back by its holder. One that the SDK gives back because it is lost comes free even sooner.
       if (release !== undefined && (release.result !== 'unknown' || expire.told === undefined)) continue;
       const rearmedNs = Math.max(0, ...options.leadersSinceNs.filter((atNs) => atNs <= next.return)) + options.ttlNs;
-      const boundNs = Math.max(expire.call, rearmedNs) + slackNs;
+      // A lease of its own begins with the grant, which may be long after the request: `expire` only knows that.
+      const ownNs = grant.lease === undefined ? 0 : grant.return + grant.lease;
+      const boundNs = Math.max(expire.call, ownNs, rearmedNs) + slackNs;
       if (options.excuses.some(({ fromNs, toNs }) => fromNs < next.return && toNs > expire.call - options.ttlNs))
         continue;
       judged++;

@@ -86,6 +86,7 @@ export function parseHistoryLine(text: string, where = 'history'): HistoryLine {
   const until = integerOrNull('until') ?? undefined;
   const lastHeld = integerOrNull('lastHeld') ?? undefined;
   const told = integerOrNull('told') ?? undefined;
+  const lease = integerOrNull('lease') ?? undefined;
   const group = textOrNull('group') ?? undefined;
   return {
     client: text1('client'),
@@ -104,6 +105,7 @@ export function parseHistoryLine(text: string, where = 'history'): HistoryLine {
     ...(queued === undefined ? {} : { queued }),
     ...(until === undefined ? {} : { until }),
     ...(fields['disconnected'] === true ? { disconnected: true } : {}),
+    ...(lease === undefined ? {} : { lease }),
     ...(group === undefined ? {} : { group }),
     ...(lastHeld === undefined ? {} : { lastHeld }),
     ...(told === undefined ? {} : { told }),

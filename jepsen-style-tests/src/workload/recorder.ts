@@ -71,6 +71,7 @@ export class Recorder {
       holder: null,
       ...(mode === 'exclusive' ? {} : { mode }),
       ...(limit === undefined ? {} : { limit }),
+      ...(leaseMs === undefined ? {} : { lease: leaseMs * 1e6 }),
       ...(keys.length > 1 ? { group: owner } : {}),
     }));
     const disconnectsBefore = this.#tap.disconnects;
