@@ -37,7 +37,17 @@ export interface TimelineData {
 
 const ENDS = ['released', 'LOST, and told so', 'ended by the service, or without an answer'] as const;
 const OUTCOMES = ['refused', 'no certain answer'] as const;
-const ROLES = ['silent', 'follower', 'candidate', 'leader', 'learner', 'joining', 'damaged', 'disk-full'] as const;
+const ROLES = [
+  'silent',
+  'follower',
+  'candidate',
+  'leader',
+  'learner',
+  'joining',
+  'damaged',
+  'disk-full',
+  'removed',
+] as const;
 
 export interface TimelineInput {
   readonly lines: readonly HistoryLine[];

@@ -21,8 +21,10 @@ export interface NodeConfiguration {
   readonly advertiseClient?: string | undefined;
   /** Where peers reach this node. Default: what `initialCluster` says. */
   readonly advertisePeer?: string | undefined;
-  /** Name and peer address (`host:port`) of every founding member, this node among them. */
+  /** Name and peer address (`host:port`) of every founding member, this node among them. Empty: see `join`. */
   readonly initialCluster: ReadonlyMap<string, string>;
+  /** Instead of `initialCluster`: some members of the cluster that this node is added to (`lockd member add`). */
+  readonly join?: ReadonlyMap<string, string> | undefined;
   /** T: the election time-out is drawn from [T, 2T). Default 500. */
   readonly electionTimeoutMs?: number | undefined;
   /** At most T / 5. Default 100. */
@@ -51,7 +53,10 @@ export function checkConfiguration(configuration: NodeConfiguration): void {
   if (!NAME.test(name))
     throw new ConfigurationError(`--name ${JSON.stringify(name)}: up to 64 letters, digits, ".", "_" and "-"`);
   if (configuration.dataDir === '') throw new ConfigurationError('--data-dir is empty');
-  if (!initialCluster.has(name)) {
+  if (configuration.join !== undefined) {
+    if (initialCluster.size > 0) throw new ConfigurationError('give --initial-cluster or --join, not both');
+    if (configuration.join.size === 0) throw new ConfigurationError('--join names nobody: give n1=HOST:PORT,…');
+  } else if (!initialCluster.has(name)) {
     throw new ConfigurationError(
       `--initial-cluster does not name this node: ${name} is not one of ${[...initialCluster.keys()].join(', ')}. Add ${name}=HOST:PORT, or correct --name`,
     );
@@ -98,18 +103,18 @@ export function formatHostPort({ host, port }: HostPort): string {
 }
 
 /** `n1=HOST:PORT,n2=HOST:PORT,…` */
-export function parseInitialCluster(text: string): Map<string, string> {
+export function parseInitialCluster(text: string, flag = '--initial-cluster'): Map<string, string> {
   const members = new Map<string, string>();
   for (const part of text.split(',')) {
     const [name, address, ...rest] = part.trim().split('=');
     if (name === undefined || !NAME.test(name) || address === undefined || rest.length > 0) {
-      throw new ConfigurationError(`--initial-cluster: ${JSON.stringify(part)} is not NAME=HOST:PORT`);
+      throw new ConfigurationError(`${flag}: ${JSON.stringify(part)} is not NAME=HOST:PORT`);
     }
-    if (members.has(name)) throw new ConfigurationError(`--initial-cluster names ${name} twice`);
-    const hostPort = formatHostPort(parseHostPort(address, `--initial-cluster ${name}`));
+    if (members.has(name)) throw new ConfigurationError(`${flag} names ${name} twice`);
+    const hostPort = formatHostPort(parseHostPort(address, `${flag} ${name}`));
     for (const [other, taken] of members) {
       if (taken === hostPort)
-        throw new ConfigurationError(`--initial-cluster gives ${other} and ${name} the same address ${hostPort}`);
+        throw new ConfigurationError(`${flag} gives ${other} and ${name} the same address ${hostPort}`);
     }
     members.set(name, hostPort);
   }

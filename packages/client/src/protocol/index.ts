@@ -5,6 +5,7 @@ export { ERROR_CODES, type ErrorCode, type Outcome } from './error-codes.ts';
 export { LIMITS } from './limits.ts';
 export {
   type AcquireOptions,
+  type AdminAnswer,
   type ClientMessage,
   type EndReason,
   type ErrorDetail,

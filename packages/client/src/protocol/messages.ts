@@ -118,7 +118,9 @@ export type ClientMessage =
   | readonly ['ask', session: number, handles: readonly number[]]
   | readonly ['inspect', id: number, name: string]
   | readonly ['list', id: number, prefix: string, limit: number, after: string | null]
-  | readonly ['status', id: number];
+  | readonly ['status', id: number]
+  /** For operators: see docs/protocol.md. Answered by `result` with an {@link AdminAnswer}. */
+  | readonly ['admin', id: number, op: string, args: Readonly<Record<string, unknown>>];
 
 /** Why a waiting request or a grant is over without its owner's release. */
 export type EndReason =
@@ -233,7 +235,7 @@ export interface NodeStatus {
   readonly name: string;
   readonly pid: number;
   readonly clusterId: string | null;
-  readonly role: 'leader' | 'follower' | 'candidate' | 'learner' | 'joining' | 'damaged' | 'disk-full';
+  readonly role: 'leader' | 'follower' | 'candidate' | 'learner' | 'joining' | 'damaged' | 'disk-full' | 'removed';
   readonly reason: string | null;
   readonly leader: string | null;
   readonly term: number;
@@ -245,3 +247,15 @@ export interface NodeStatus {
   readonly held: number;
   readonly waiting: number;
 }
+
+/** Value of `admin`: what was done, or why nothing was. More fields according to the operation. */
+export type AdminAnswer =
+  | { readonly ok: true; readonly [field: string]: unknown }
+  | {
+      readonly ok: false;
+      /** For programs. */
+      readonly reason: string;
+      /** For people: what is wrong and what to do next. */
+      readonly message: string;
+      readonly [field: string]: unknown;
+    };

@@ -118,6 +118,11 @@ export function parseClientMessage(raw: RawMessage): ClientMessage | undefined {
     case 'status':
       uint(raw[1], 'id');
       return raw as unknown as ClientMessage;
+    case 'admin':
+      uint(raw[1], 'id');
+      text(raw[2], 'op', MAX_TEXT_LENGTH);
+      raw[3] = isAbsent(raw[3]) ? {} : fields(raw[3], 'args');
+      return raw as unknown as ClientMessage;
     case 'goodbye':
       return ['goodbye'];
     case 'hello':

@@ -5,10 +5,12 @@ import { DEFAULTS } from '../config.ts';
 import { cluster } from './cluster.ts';
 import { CommandFailure, EXIT, EXIT_CODES_HELP } from './exit-codes.ts';
 import { inspect, list } from './inspect.ts';
+import { addMember, listMembers, promoteMember, removeMember, replaceMember, transferLeader } from './member.ts';
 import { run } from './run.ts';
 import { DEFAULT_ENDPOINTS, Settings, usage } from './settings.ts';
 import { start } from './start.ts';
 import { clusterStatus, describeStatus, statusExitCode } from './status.ts';
+import { verify } from './verify.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -52,6 +54,7 @@ JSON file of --config ({"data-dir": "…"}); the flag wins, then the variable.`,
     .option('--listen-client <HOST:PORT>', 'listen for clients (WebSocket, /livez, /readyz, /metrics)')
     .option('--listen-peer <HOST:PORT>', 'listen for the other nodes')
     .option('--initial-cluster <LIST>', 'the founding members: n1=HOST:PORT,n2=HOST:PORT,…; the same on every node')
+    .option('--join <LIST>', 'instead: some members of the cluster this node was added to: n1=HOST:PORT,…')
     .option('--advertise-client <URL>', 'where clients reach this node, if not where it listens')
     .option('--advertise-peer <HOST:PORT>', 'where peers reach this node, if not where it listens')
     .option(
@@ -154,6 +157,18 @@ ${EXIT_CODES_HELP}`,
       exitCode = await list(this.args[0] ?? '', new Settings(flagsOf(this), process.env));
     });
 
+  memberCommands(program, finish, (code) => {
+    exitCode = code;
+  });
+
+  program
+    .command('verify')
+    .description("check a stopped node's data directory, as its next start would")
+    .option('--data-dir <DIR>', 'of the node')
+    .addOption(outputOption())
+    .option('--config <FILE>', 'JSON object with any of these')
+    .action(finish(verify));
+
   try {
     await program.parseAsync(own, { from: 'user' });
     return exitCode;
@@ -165,6 +180,71 @@ ${EXIT_CODES_HELP}`,
     }
     throw error;
   }
+}
+
+function memberCommands(
+  program: Command,
+  finish: (run: (settings: Settings) => Promise<number>) => (this: Command) => Promise<void>,
+  ended: (exitCode: number) => void,
+): void {
+  const named = (run: (name: string, settings: Settings) => Promise<number>) =>
+    async function (this: Command): Promise<void> {
+      ended(await run(this.args[0] as string, new Settings(flagsOf(this), process.env)));
+    };
+  const member = program
+    .command('member')
+    .description('who belongs to the cluster')
+    .addHelpText(
+      'after',
+      `
+A node more:
+  lockd member add n4 --peer 10.0.0.4:7201
+  lockd start --name n4 --join n1=10.0.0.1:7201,n2=10.0.0.2:7201 --data-dir …      (on its machine)
+  lockd member promote n4 --wait
+
+A node whose disk is lost or damaged: start it with an empty data directory, and
+  lockd member replace n3`,
+    );
+  withEndpoints(member.command('list').description('the members, where they are, and how much of the log each has'))
+    .addOption(outputOption())
+    .action(finish(listMembers));
+  withEndpoints(member.command('add').description('a learner: it gets the log and has no vote').argument('<NAME>'))
+    .option('--peer <HOST:PORT>', 'where the other nodes reach it')
+    .option('--client <URL>', 'where clients reach it, if it does not say so itself')
+    .addOption(outputOption())
+    .action(named(addMember));
+  withEndpoints(member.command('promote').description('give a learner that has caught up a vote').argument('<NAME>'))
+    .option('--wait', 'until it has caught up, and say how far it is')
+    .option('--timeout <SECONDS>', 'wait so long at most (600)')
+    .addOption(outputOption())
+    .action(named(promoteMember));
+  withEndpoints(member.command('remove').description('also the leader, and nodes that are gone').argument('<NAME>'))
+    .option('--force', 'although no majority of the others can be reached')
+    .addOption(outputOption())
+    .action(named(removeMember));
+  withEndpoints(
+    member
+      .command('replace')
+      .description('let a member come back with an empty data directory: remove, add, catch up, promote')
+      .argument('<NAME>'),
+  )
+    .option('--peer <HOST:PORT>', 'where the other nodes reach it, if that has changed')
+    .option('--client <URL>', 'where clients reach it, if it does not say so itself')
+    .option('--learner', 'do not wait to promote it')
+    .option('--timeout <SECONDS>', 'wait so long at most for it to catch up (600)')
+    .option('--force', 'see member remove')
+    .addOption(outputOption())
+    .action(named(replaceMember));
+  withEndpoints(
+    program
+      .command('transfer-leader')
+      .description('let another node lead: NAME, or the one that has most of the log')
+      .argument('[NAME]'),
+  )
+    .addOption(outputOption())
+    .action(async function (this: Command): Promise<void> {
+      ended(await transferLeader(this.args[0], new Settings(flagsOf(this), process.env)));
+    });
 }
 
 function withEndpoints(command: Command): Command {

@@ -51,6 +51,7 @@ export async function start(settings: Settings): Promise<number> {
 
 function nodeConfiguration(settings: Settings): NodeConfiguration {
   const name = settings.required('name', 'n1');
+  const join = settings.text('join');
   return {
     name,
     dataDir: settings.required('data-dir', `./data/${name}`),
@@ -59,9 +60,13 @@ function nodeConfiguration(settings: Settings): NodeConfiguration {
       '--listen-client',
     ),
     listenPeer: parseHostPort(settings.required('listen-peer', `127.0.0.1:${DEFAULTS.peerPort}`), '--listen-peer'),
-    initialCluster: parseInitialCluster(
-      settings.required('initial-cluster', 'n1=127.0.0.1:7201,n2=127.0.0.1:7202,n3=127.0.0.1:7203'),
-    ),
+    initialCluster:
+      join !== undefined && settings.text('initial-cluster') === undefined
+        ? new Map()
+        : parseInitialCluster(
+            settings.required('initial-cluster', 'n1=127.0.0.1:7201,n2=127.0.0.1:7202,n3=127.0.0.1:7203'),
+          ),
+    join: join === undefined ? undefined : parseInitialCluster(join, '--join'),
     advertiseClient: advertisedUrl(settings.text('advertise-client')),
     advertisePeer: settings.text('advertise-peer'),
     electionTimeoutMs: settings.integer('election-timeout'),

@@ -1,4 +1,5 @@
 import {
+  type AdminAnswer,
   type ClientMessage,
   type Codec,
   type EndReason,
@@ -55,6 +56,10 @@ export interface GatewayDependencies {
   clientAddressOf(node: NodeId): string | undefined;
   /** This node as it is now, for `status`. */
   nodeStatus(members: readonly Member[]): NodeStatus;
+  /** Between the nodes' operations. */
+  onOperation(from: NodeId, payload: Extract<AppPayload, { readonly json: string }>): void;
+  /** What an operator asks for; `answer` is called once. */
+  operate(op: string, args: Readonly<Record<string, unknown>>, answer: (value: AdminAnswer) => void): void;
 }
 
 /** Counters of the gateway, for /metrics. */
@@ -247,6 +252,10 @@ export class Gateway {
       case 'read-answer':
         this.#reads.onAnswered(payload.id, payload.index);
         break;
+      case 'admin':
+      case 'admin-answer':
+        this.#dependencies.onOperation(from, payload);
+        break;
     }
   }
 
@@ -323,6 +332,9 @@ export class Gateway {
         break;
       case 'status':
         connection.send(['result', message[1], this.#dependencies.nodeStatus(this.members())]);
+        break;
+      case 'admin':
+        this.#onAdmin(connection, message[1], message[2], message[3]);
         break;
       case 'goodbye':
         connection.saidGoodbye = true;
@@ -508,6 +520,18 @@ export class Gateway {
         if (reason === 'no-leader') connection.sendError(0, id, 'LOCKD_NO_QUORUM', NO_LEADER, 'not-applied', true);
         else connection.sendError(0, id, 'LOCKD_OVERLOADED', 'too many reads wait', 'not-applied', true);
       },
+    });
+  }
+
+  #onAdmin(connection: Connection, id: number, op: string, args: Readonly<Record<string, unknown>>): void {
+    if (connection.requestCount >= GATEWAY_LIMITS.maxRequestsPerConnection) {
+      connection.sendError(0, id, 'LOCKD_OVERLOADED', 'too many requests without an answer', 'not-applied', true);
+      return;
+    }
+    connection.requestCount++;
+    this.#dependencies.operate(op, args, (value) => {
+      connection.requestCount--;
+      connection.send(['result', id, value]);
     });
   }
 
@@ -704,7 +728,10 @@ export class Gateway {
 
 type OperationMessage = Exclude<
   ClientMessage,
-  readonly ['hello' | 'open' | 'attach' | 'renew' | 'goodbye' | 'ask' | 'inspect' | 'list' | 'status', ...unknown[]]
+  readonly [
+    'hello' | 'open' | 'attach' | 'renew' | 'goodbye' | 'ask' | 'inspect' | 'list' | 'status' | 'admin',
+    ...unknown[],
+  ]
 >;
 
 function nothingOn(name: string, index: number): NameInfo {

@@ -26,6 +26,7 @@ import { ListenError, Listener } from '../gateway/listener.ts';
 import { LeaseManager } from '../leases/lease-manager.ts';
 import { LockTable } from '../lock-table/lock-table.ts';
 import { type Logger, silentLogger } from '../log.ts';
+import { Operations } from '../operations/operations.ts';
 import { PEER_LIMITS } from '../peers/limits.ts';
 import { PeerTransport } from '../peers/peer-transport.ts';
 import { LeaseDriver } from './lease-driver.ts';
@@ -33,6 +34,8 @@ import { LockStateMachine } from './lock-state-machine.ts';
 import { nodeMetrics } from './metrics.ts';
 import { NodeStartError } from './node-error.ts';
 import { NodeSink } from './node-sink.ts';
+import { PeerBook } from './peer-book.ts';
+import { damageRemedy } from './remedies.ts';
 
 export interface NodeEnvironment {
   /** Default: silent. */
@@ -55,6 +58,8 @@ export class LockNode {
   readonly #driver: OpenDriver;
   readonly #transport: PeerTransport;
   readonly #gateway: Gateway;
+  readonly #operations: Operations;
+  #peerBook: PeerBook | undefined;
   readonly #leaseDriver: LeaseDriver;
   readonly #parts: Parts;
   #clientListener: Listener | undefined;
@@ -88,8 +93,29 @@ export class LockNode {
       leases: parts.leases,
       driver,
       sendApp: (to, payload) => transport.sendApp(to, payload),
-      clientAddressOf: (node) => (node === this.name ? this.#clientUrl : transport.clientAddressOf(node)),
+      clientAddressOf: (node) => this.#clientAddressOf(node),
       nodeStatus: (members) => this.#nodeStatus(members),
+      operate: (op, args, answer) => this.#operations.request(op, args, answer),
+      onOperation: (from, payload) => this.#operations.onPayload(from, payload),
+    });
+    this.#operations = new Operations({
+      clock: parts.clock,
+      cluster: {
+        self: nodeId(configuration.name),
+        electionTimeoutMs,
+        nowMs: () => parts.clock.nowMs(),
+        status: () => driver.status(),
+        proposeConfiguration: (changes) => driver.proposeConfiguration(changes),
+        proposeAddress: (node, address) => driver.proposeAddress(node, address),
+        addressOf: (node) => driver.addressOf(node),
+        instanceOf: (node) => driver.instanceOf(node),
+        progressOf: (node) => driver.progressOf(node),
+        isConfigurationConfirmed: () => driver.isConfigurationConfirmed(),
+        transferLeadership: (to) => driver.transferLeadership(to),
+        peerAddressOf: (node) => this.#peerBook?.peerAddressOf(node),
+        clientAddressOf: (node) => this.#clientAddressOf(node),
+      },
+      sendApp: (to, payload) => transport.sendApp(to, payload),
     });
   }
 
@@ -120,7 +146,8 @@ export class LockNode {
     const { clock, log, random, sink, table } = parts;
     const self = nodeId(configuration.name);
     const members = [...configuration.initialCluster.keys()].map(nodeId);
-    const peers = new Map([...configuration.initialCluster].map(([name, address]) => [nodeId(name), address]));
+    const settings = new Map(configuration.join ?? configuration.initialCluster);
+    const peers = new Map([...settings].map(([name, address]) => [nodeId(name), address]));
     peers.delete(self);
     await mkdir(configuration.dataDir, { recursive: true });
     const late: { node?: LockNode } = {};
@@ -144,6 +171,7 @@ export class LockNode {
       {
         id: self,
         initialCluster: members,
+        seeds: configuration.join === undefined ? [] : [...peers.keys()],
         newClusterId: randomUUID,
         raft: {
           electionTimeoutMs: configuration.electionTimeoutMs ?? DEFAULTS.electionTimeoutMs,
@@ -170,6 +198,9 @@ export class LockNode {
           onTurnBegin: () => {
             if (late.node !== undefined) late.node.#onTurnBegin();
           },
+          onRegistryChanged: () => {
+            if (late.node !== undefined) late.node.#peerBook?.refresh();
+          },
           onTurnEnd: () => {
             if (late.node !== undefined) late.node.#onTurnEnd();
           },
@@ -186,16 +217,29 @@ export class LockNode {
       await driver.stop();
       throw error;
     }
+    const own = { peer: node.peerAddress, client: node.#clientUrl, isGiven: false };
+    const peerBook = new PeerBook({ self, settings, own, driver, transport });
+    node.#peerBook = peerBook;
     node.#onCondition(driver.condition(), driver.conditionReason());
     node.#onStatus(driver.status());
     transport.start({
       handler: driver.handler,
       identity: () => driver.identity(),
       clientAddress: node.#clientUrl,
+      peerAddress: node.peerAddress,
+      members: () => peerBook.members(),
+      hasRemoved: (instanceId) => driver.hasRemoved(instanceId) && driver.isConfigurationConfirmed(),
       app: {
         onPayload: (from, payload) => node.#gateway.onPayload(from, payload),
-        onPeerUp: () => node.#gateway.onPeerUp(),
-        onPeerDown: (peer) => node.#gateway.onPeerDown(peer),
+        onMembersTold: (told) => peerBook.told(told),
+        onPeerUp: () => {
+          peerBook.refresh();
+          node.#gateway.onPeerUp();
+        },
+        onPeerDown: (peer) => {
+          node.#operations.onPeerDown(peer);
+          node.#gateway.onPeerDown(peer);
+        },
       },
     });
     return node;
@@ -208,7 +252,9 @@ export class LockNode {
 
   /** Where peers reach this node, `host:port`. */
   get peerAddress(): string {
-    return this.#configuration.advertisePeer ?? formatHostPort((this.#peerListener as Listener).address);
+    const { advertisePeer, initialCluster } = this.#configuration;
+    // A listener may stand on a wildcard, or on any free port; the founding list says what others use.
+    return advertisePeer ?? initialCluster.get(this.name) ?? formatHostPort((this.#peerListener as Listener).address);
   }
 
   status(): NodeStatus {
@@ -280,6 +326,7 @@ export class LockNode {
   #onStatus(status: RaftStatus): void {
     // The lease manager first: the gateway's renewals ask it.
     this.#leaseDriver.onStatus(status);
+    this.#peerBook?.refresh();
     this.#gateway.onStatus(status);
     const words = `${status.role} ${status.term} ${status.leader ?? ''} ${status.isReady}`;
     if (words === this.#parts.lastWords) return;
@@ -316,7 +363,7 @@ export class LockNode {
 
   #whyNotLive(): string | undefined {
     const condition = this.#driver.condition();
-    return condition === 'damaged' || condition === 'stopped'
+    return condition === 'damaged' || condition === 'stopped' || condition === 'removed'
       ? `${condition}: ${this.#driver.conditionReason() ?? ''}`
       : undefined;
   }
@@ -337,7 +384,7 @@ export class LockNode {
       pid: process.pid,
       clusterId: this.#driver.clusterId() ?? null,
       role: roleFor(this.#driver.condition(), role),
-      reason: this.#driver.conditionReason() ?? null,
+      reason: this.#reason() ?? null,
       leader: leader ?? null,
       term,
       commitIndex,
@@ -348,6 +395,28 @@ export class LockNode {
       held,
       waiting,
     };
+  }
+
+  #clientAddressOf(node: NodeId): string | undefined {
+    return node === this.name
+      ? this.#clientUrl
+      : (this.#peerBook?.clientAddressOf(node) ?? this.#transport.clientAddressOf(node));
+  }
+
+  /** What is the matter, and what to type. */
+  #reason(): string | undefined {
+    const reason = this.#driver.conditionReason();
+    if (reason === undefined) return undefined;
+    switch (this.#driver.condition()) {
+      case 'damaged':
+        return `${reason}. ${damageRemedy(this.name, this.#configuration.dataDir)}`;
+      case 'removed':
+        return `${reason}. Stop it; to bring it back, move ${this.#configuration.dataDir} away, start it with --join and run: lockd member add ${this.name} --peer ${this.peerAddress}`;
+      case 'joining':
+        return this.#driver.isDisowned() ? `${reason}: run lockd member replace ${this.name}` : reason;
+      default:
+        return reason;
+    }
   }
 
   /** Before the log has said who takes part. */
@@ -372,6 +441,7 @@ export class LockNode {
       const { role, lastIndex, appliedIndex } = driver.status();
       return role !== 'leader' || lastIndex === appliedIndex;
     }, DRAIN_MS);
+    this.#operations.stop();
     this.#gateway.stop(reason);
     this.#leaseDriver.stop();
     await driver.stop();
@@ -409,6 +479,7 @@ function roleFor(condition: NodeCondition, role: RaftStatus['role']): NodeStatus
     case 'joining':
     case 'damaged':
     case 'disk-full':
+    case 'removed':
       return condition;
     case 'stopped':
       return 'damaged';

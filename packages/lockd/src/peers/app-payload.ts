@@ -19,4 +19,7 @@ export type AppPayload =
   /** From which index on may a read that begins now be answered? */
   | { readonly type: 'read-index'; readonly id: number }
   /** `index` undefined: the asked node does not lead, ask again. */
-  | { readonly type: 'read-answer'; readonly id: number; readonly index: number | undefined };
+  | { readonly type: 'read-answer'; readonly id: number; readonly index: number | undefined }
+  /** An operator's request for the leader, and its answer, as JSON text (../operations). */
+  | { readonly type: 'admin'; readonly id: number; readonly json: string }
+  | { readonly type: 'admin-answer'; readonly id: number; readonly json: string };

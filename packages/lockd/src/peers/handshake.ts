@@ -1,6 +1,8 @@
 import type { PeerIdentity } from '@lockd/raft/node';
 
 export const PEER_PROTOCOL_VERSION = 1;
+/** Members that one hello tells of. */
+const MEMBERS_MAX = 64;
 
 /**
  * First frame of a link in each direction, as JSON text, so that nodes of any two versions can tell each other why
@@ -14,6 +16,10 @@ export interface PeerHello {
   readonly bootstrapHash: string | undefined;
   /** Where clients reach this node. */
   readonly client: string | undefined;
+  /** Where the other nodes reach this node, `host:port`. */
+  readonly peer?: string | undefined;
+  /** The members this node knows and where they are reached: for one that has just come and knows few of them. */
+  readonly members?: Readonly<Record<string, string>> | undefined;
   /** Only a question whether anybody is there: the link is closed again at once. */
   readonly probe: boolean;
 }
@@ -37,6 +43,8 @@ export function encodeText(frame: LinkText): string {
     clusterId: hello.identity.clusterId ?? null,
     bootstrapHash: hello.bootstrapHash ?? null,
     client: hello.client ?? null,
+    peer: hello.peer ?? null,
+    members: hello.members ?? null,
     probe: hello.probe,
   });
 }
@@ -60,6 +68,8 @@ export function decodeText(json: string): LinkText | undefined {
     clusterId,
     bootstrapHash: hash,
     client,
+    peer,
+    members,
     probe,
     code,
     reason,
@@ -91,9 +101,22 @@ export function decodeText(json: string): LinkText | undefined {
       },
       bootstrapHash: typeof hash === 'string' ? hash.slice(0, 255) : undefined,
       client: typeof client === 'string' ? client.slice(0, 1024) : undefined,
+      peer: typeof peer === 'string' ? peer.slice(0, 1024) : undefined,
+      members: membersIn(members),
       probe: probe === true,
     },
   };
+}
+
+function membersIn(value: unknown): Readonly<Record<string, string>> | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const entries = Object.entries(value).slice(0, MEMBERS_MAX);
+  return Object.fromEntries(
+    entries.filter(
+      (entry): entry is [string, string] =>
+        entry[0].length <= 255 && typeof entry[1] === 'string' && entry[1].length <= 1024,
+    ),
+  );
 }
 
 function shortText(value: unknown): string {
@@ -106,6 +129,7 @@ export function refusalOf(
   theirs: PeerHello,
   expectedName: string | undefined,
   isMember: (name: string) => boolean,
+  hasRemoved: (instanceId: string) => boolean,
 ): { readonly code: string; readonly reason: string } | undefined {
   if (theirs.version !== PEER_PROTOCOL_VERSION) {
     return {
@@ -123,10 +147,12 @@ export function refusalOf(
     };
   }
   if (!isMember(theirs.name)) {
-    return {
-      code: 'unknown-node',
-      reason: `${theirs.name} is not in the cluster that ${own.name} knows: check --initial-cluster`,
-    };
+    return hasRemoved(theirs.identity.instanceId)
+      ? { code: 'removed', reason: `${theirs.name} was removed from the cluster` }
+      : {
+          code: 'unknown-node',
+          reason: `${theirs.name} is not a member of the cluster that ${own.name} knows: add it with lockd member add ${theirs.name} --peer HOST:PORT, or check --initial-cluster`,
+        };
   }
   const founding = own.clusterId === undefined || theirs.identity.clusterId === undefined;
   if (

@@ -28,6 +28,8 @@ export const ITEM = {
   renewed: 23,
   readIndex: 24,
   readAnswer: 25,
+  admin: 26,
+  adminAnswer: 27,
   ping: 30,
 } as const;
 
@@ -172,6 +174,10 @@ export function encodeApp(payload: AppPayload): Item {
       return [ITEM.readIndex, payload.id];
     case 'read-answer':
       return [ITEM.readAnswer, payload.id, payload.index ?? null];
+    case 'admin':
+      return [ITEM.admin, payload.id, Buffer.from(payload.json)];
+    case 'admin-answer':
+      return [ITEM.adminAnswer, payload.id, Buffer.from(payload.json)];
   }
 }
 
@@ -347,6 +353,16 @@ function decodeItem(item: unknown, from: NodeId, to: NodeId): PeerItem {
           type: 'read-answer',
           id: integer(fields[1]),
           index: fields[2] === null ? undefined : integer(fields[2]),
+        },
+      };
+    case ITEM.admin:
+    case ITEM.adminAnswer:
+      return {
+        kind: 'app',
+        payload: {
+          type: fields[0] === ITEM.admin ? 'admin' : 'admin-answer',
+          id: integer(fields[1]),
+          json: Buffer.from(binary(fields[2])).toString(),
         },
       };
     case ITEM.ping:

@@ -20,7 +20,7 @@ import { type LinkEvents, PeerLink } from './peer-link.ts';
 
 export interface PeerTransportOptions {
   readonly name: NodeId;
-  /** The other members and where they listen for peers (`host:port`). */
+  /** The other members at the start, and where they listen for peers (`host:port`); see `setPeers`. */
   readonly peers: ReadonlyMap<NodeId, string>;
   readonly bootstrapHash: string | undefined;
   readonly clock: Clock;
@@ -31,6 +31,8 @@ export interface PeerTransportOptions {
 /** What the gateway hears of the links. */
 export interface AppHandler {
   onPayload(from: NodeId, payload: AppPayload): void;
+  /** Whom a peer takes for members; called before `onPeerUp`. */
+  onMembersTold?(members: Readonly<Record<string, string>>): void;
   /** The link is there; `clientAddressOf(peer)` may have changed. */
   onPeerUp(peer: NodeId): void;
   /** Whatever was sent to this peer and not answered may be lost. */
@@ -50,6 +52,12 @@ export interface TransportDependencies {
   readonly identity: () => PeerIdentity | undefined;
   /** Where clients reach this node; told to every peer. */
   readonly clientAddress: string | undefined;
+  /** Where peers reach this node; told to every peer. */
+  readonly peerAddress?: string | undefined;
+  /** The members and where they are reached, told to every peer. Default: none. */
+  readonly members?: () => Readonly<Record<string, string>>;
+  /** This data directory was a member's, and has left. Default: it was not. */
+  readonly hasRemoved?: (instanceId: string) => boolean;
   readonly app: AppHandler;
 }
 
@@ -60,7 +68,8 @@ interface Queued {
 
 interface Peer {
   readonly name: NodeId;
-  readonly address: string;
+  /** Undefined: not known, so it has to dial. */
+  address: string | undefined;
   link: PeerLink | undefined;
   /** The attempt to make the link, or to find out whether anybody is there. */
   attempt: PeerLink | undefined;
@@ -79,6 +88,9 @@ interface Peer {
   isAnnounced: boolean;
   isRefused: boolean;
   clientAddress: string | undefined;
+  /** Where it says that peers reach it. */
+  peerAddress: string | undefined;
+  instanceId: string | undefined;
 }
 
 /**
@@ -93,7 +105,7 @@ interface Peer {
 export class PeerTransport implements Transport {
   readonly counters: PeerCounters = { framesSent: 0, bytesSent: 0 };
   readonly #options: PeerTransportOptions;
-  readonly #peers: ReadonlyMap<string, Peer>;
+  readonly #peers: Map<string, Peer>;
   readonly #links = new Set<PeerLink>();
   readonly #events: LinkEvents;
   readonly #flushAtEndOfTurn: () => void;
@@ -146,6 +158,46 @@ export class PeerTransport implements Transport {
       peer.cancelTrial?.();
     }
     for (const link of [...this.#links]) link.goodbye(reason);
+  }
+
+  /**
+   * Who the others are from now on. Links to new ones are made, those to who is left out are closed: with a word to
+   * members that were removed, so that they stop asking for votes.
+   */
+  setPeers(peers: ReadonlyMap<NodeId, string | undefined>): void {
+    for (const [name, address] of peers) {
+      let peer = this.#peers.get(name);
+      if (peer === undefined) {
+        peer = newPeer(name, address);
+        this.#peers.set(name, peer);
+      } else if (peer.address === address) {
+        continue;
+      } else {
+        peer.address = address;
+        peer.redialDelayMs = PEER_LIMITS.minRedialDelayMs;
+        peer.attempt?.cut();
+      }
+      if (this.#dependencies !== undefined && this.#dials(peer)) this.#dial(peer, false);
+    }
+    for (const peer of [...this.#peers.values()]) if (!peers.has(peer.name)) this.#drop(peer);
+  }
+
+  #drop(peer: Peer): void {
+    this.#peers.delete(peer.name);
+    peer.cancelRedial?.();
+    peer.cancelTrial?.();
+    peer.attempt?.cut();
+    const { link } = peer;
+    if (link === undefined) return;
+    if (peer.instanceId !== undefined && this.#dependencies?.hasRemoved?.(peer.instanceId) === true)
+      link.refuse('removed', `${peer.name} was removed from the cluster`);
+    else link.goodbye('not a member');
+    this.#dependencies?.app.onPeerDown(peer.name);
+  }
+
+  /** Where that peer says that others reach it. */
+  peerAddressOf(peer: NodeId): string | undefined {
+    return this.#peers.get(peer)?.peerAddress;
   }
 
   isConnected(peer: NodeId): boolean {
@@ -273,6 +325,8 @@ export class PeerTransport implements Transport {
 
   #dial(peer: Peer, isTrial: boolean): void {
     if (this.#isStopped || peer.link !== undefined || peer.attempt !== undefined) return;
+    // It cannot be asked whether it is there: no evidence either way.
+    if (peer.address === undefined) return;
     peer.cancelRedial?.();
     peer.cancelRedial = undefined;
     peer.isTrial = isTrial;
@@ -325,6 +379,8 @@ export class PeerTransport implements Transport {
       identity,
       bootstrapHash: this.#options.bootstrapHash,
       client: this.#dependencies?.clientAddress,
+      peer: this.#dependencies?.peerAddress,
+      members: this.#dependencies?.members?.(),
       probe: peer !== undefined && !this.#dials(peer),
     };
   }
@@ -337,7 +393,18 @@ export class PeerTransport implements Transport {
       return;
     }
     const own = { name: this.#options.name, bootstrapHash: this.#options.bootstrapHash, clusterId: identity.clusterId };
-    const refusal = refusalOf(own, hello, link.isInbound ? undefined : link.peer, (name) => this.#peers.has(name));
+    if (!this.#peers.has(hello.name) && hello.members?.[own.name] !== undefined) {
+      // A stranger that takes this node for a member: this node may be the one that does not know yet.
+      const { members, peer: address } = hello;
+      dependencies.app.onMembersTold?.(address === undefined ? members : { ...members, [hello.name]: address });
+    }
+    const refusal = refusalOf(
+      own,
+      hello,
+      link.isInbound ? undefined : link.peer,
+      (name) => this.#peers.has(name),
+      dependencies.hasRemoved ?? (() => false),
+    );
     const peer = this.#peers.get(hello.name);
     if (refusal !== undefined || peer === undefined) {
       const { code, reason } = refusal ?? { code: 'unknown-node', reason: `unknown node ${hello.name}` };
@@ -384,9 +451,12 @@ export class PeerTransport implements Transport {
     peer.link = link;
     peer.redialDelayMs = PEER_LIMITS.minRedialDelayMs;
     peer.clientAddress = hello.client;
+    peer.peerAddress = hello.peer;
+    peer.instanceId = hello.identity.instanceId;
     this.#concludeTrial(peer, false);
     // The other end may still refuse: after a refusal its first frame tells that it did not.
     if (!link.isInbound || !peer.isRefused) this.#announce(peer);
+    if (hello.members !== undefined) this.#dependencies?.app.onMembersTold?.(hello.members);
     this.#dependencies?.app.onPeerUp(peer.name);
   }
 
@@ -523,7 +593,7 @@ export class PeerTransport implements Transport {
   readonly #strangers = new Map<string, string>();
 }
 
-function newPeer(name: NodeId, address: string): Peer {
+function newPeer(name: NodeId, address: string | undefined): Peer {
   return {
     name,
     address,
@@ -541,5 +611,7 @@ function newPeer(name: NodeId, address: string): Peer {
     isAnnounced: false,
     isRefused: false,
     clientAddress: undefined,
+    peerAddress: undefined,
+    instanceId: undefined,
   };
 }

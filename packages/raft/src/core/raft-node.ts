@@ -173,7 +173,8 @@ export class RaftNode {
 
   /** A quorum knows for good that the configuration in force is committed: whoever left it is needed no more. */
   get isConfigurationConfirmed(): boolean {
-    return this.#state.isConfigurationConfirmed;
+    const { log, appliedIndex, isConfigurationConfirmed } = this.#state;
+    return isConfigurationConfirmed && log.lastConfigurationIndex(appliedIndex, log.lastIndex) === undefined;
   }
 
   /** The term of an entry that is kept, or of the point before the first one. */

@@ -53,6 +53,8 @@ export interface OpenDriver extends RaftDriver {
   identity(): PeerIdentity | undefined;
   /** Undefined until the first leader's first entry is applied. */
   clusterId(): string | undefined;
+  /** It waits to join, and others know another data directory under its name: an operator has to replace the member. */
+  isDisowned(): boolean;
   /** In words, for `condition()`. */
   conditionReason(): string | undefined;
 }

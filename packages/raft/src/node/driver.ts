@@ -92,6 +92,8 @@ class Driver implements OpenDriver {
   #epoch = 0;
   #condition: NodeCondition = 'joining';
   #reason: string | undefined;
+  /** `#reason` says that this peer refuses the link. */
+  #refusedBy: NodeId | undefined;
   #recovered: Recovered | undefined;
   #clusterId: string | undefined;
   /** See `PeerIdentity.start`. */
@@ -265,6 +267,10 @@ class Driver implements OpenDriver {
 
   conditionReason(): string | undefined {
     return this.#reason;
+  }
+
+  isDisowned(): boolean {
+    return this.#join?.isDisowned(this.#now()) ?? false;
   }
 
   clusterId(): string | undefined {
@@ -527,6 +533,10 @@ class Driver implements OpenDriver {
       return refuse('removed', `${peer} was removed from the cluster`);
     }
     this.#rememberPeer(peer, identity);
+    if (this.#refusedBy === peer) {
+      this.#refusedBy = undefined;
+      if (this.#condition === 'serving') this.#setCondition('serving', undefined);
+    }
     this.wake();
     return { accept: true };
   }
@@ -538,7 +548,13 @@ class Driver implements OpenDriver {
       return;
     }
     if (code !== 'rolled-back') {
+      if (code === 'another-instance') this.#join?.disowned(peer, this.#now());
+      const { voters } = this.status().configuration;
+      // Strangers and those that have left have no say.
+      if (voters.length > 0 && !voters.includes(peer)) return;
+      this.#refusedBy = peer;
       this.#setCondition(this.#condition, `${peer} refuses this node: ${reason}`);
+      this.wake();
       return;
     }
     this.#refuseDirectory(`${peer} says that this data directory was rolled back to an older copy: ${reason}`);

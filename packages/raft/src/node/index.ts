@@ -20,3 +20,4 @@ export type {
   Transport,
   TransportHandler,
 } from './transport.ts';
+export { type Verdict, verifyDirectory } from './verify.ts';

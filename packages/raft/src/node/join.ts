@@ -17,6 +17,7 @@ export type JoinDecision =
 
 /** How long an answer counts, in milliseconds. */
 const ANSWER_VALID_MS = 2000;
+const DISOWNED_VALID_MS = 6000;
 
 interface Answer {
   readonly phase: JoinPhase;
@@ -64,6 +65,20 @@ export class Join {
     });
   }
 
+  /** A peer closes its link to this node, for it knows another data directory under this name. */
+  disowned(by: NodeId, nowMs: number): void {
+    // It is not asked again as often as the others are.
+    const atMs = nowMs + DISOWNED_VALID_MS - ANSWER_VALID_MS;
+    this.#answers.set(by, { phase: 'used', bootstrapHash: this.#hash, verdict: 'another-instance', atMs });
+  }
+
+  /** Somebody knows another data directory under this node's name. */
+  isDisowned(nowMs: number): boolean {
+    return [...this.#answers.values()].some(
+      ({ verdict, atMs }) => verdict === 'another-instance' && nowMs - atMs <= ANSWER_VALID_MS,
+    );
+  }
+
   decide(nowMs: number): JoinDecision {
     const others = this.#initialCluster.filter((node) => node !== this.#id);
     let without = 0;
@@ -84,7 +99,7 @@ export class Join {
     if (refusing !== undefined) {
       return {
         type: 'wait',
-        reason: `${refusing} knows another data directory under the name ${this.#id}: remove the member and add it again`,
+        reason: `${refusing} knows another data directory under the name ${this.#id}: the member has to be replaced`,
       };
     }
     if (this.#initialCluster.length === 0) return { type: 'wait', reason: 'waiting for a leader to admit this node' };
