@@ -1,0 +1,53 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { PLANTED_BUGS } from '../../src/sim/planted/bugs.ts';
+import { applyEdits } from '../../src/sim/planted/edit.ts';
+
+const main = fileURLToPath(new URL('../../dist/sim/main.js', import.meta.url));
+const packages = fileURLToPath(new URL('../../../packages/', import.meta.url));
+
+function simulate(...args: string[]): Promise<{ readonly code: number; readonly output: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], { maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), output: stdout + stderr });
+    });
+  });
+}
+
+describe('an edit', () => {
+  const edit = { module: 'm', find: 'if (a) b;', replace: 'c;' };
+
+  test('is made whatever the white space', () => {
+    expect(applyEdits('x\nif (a)\n    b;\ny', [edit])).toBe('x\nc;\ny');
+  });
+
+  test('that fits nowhere or twice is refused: the code has moved on', () => {
+    expect(() => applyEdits('x', [edit])).toThrow('fits 0 places');
+    expect(() => applyEdits('if (a) b; if (a) b;', [edit])).toThrow('fits 2 places');
+  });
+});
+
+describe('a bug planted in the shipped code', () => {
+  test.concurrent.each(PLANTED_BUGS)(
+    '$name is caught: $what',
+    async ({ name, edits, seed }) => {
+      for (const module of new Set(edits.map((edit) => edit.module))) {
+        const built = readFileSync(`${packages}${module}.js`, 'utf8');
+        const own = edits.filter((edit) => edit.module === module);
+        expect(applyEdits(built, own)).not.toBe(built);
+      }
+      const { code, output } = await simulate('--planted', name, '--seed', String(seed));
+      expect(output).toMatch(/^FAIL /m);
+      expect(output).toContain(`replay: npm run sim -- --seed ${seed} --planted ${name} --trace`);
+      expect(code).toBe(1);
+    },
+    120_000,
+  );
+
+  test('leaves other processes alone: the same seed without it is clean', async () => {
+    const { code } = await simulate('--seed', '1');
+    expect(code).toBe(0);
+  }, 120_000);
+});
