@@ -230,12 +230,12 @@ function reenterHold(state: TableState, session: Session, seq: number, held: Loc
     return;
   }
   const root = held.main;
-  root.extra ??= new RequestExtra();
-  if (root.extra.children.length >= state.limits.maxReentries) {
+  if ((root.extra?.children.length ?? 0) >= state.limits.maxReentries) {
     state.refuse(session, seq, 'LOCKD_LIMIT', `at most ${state.limits.maxReentries} re-entries share a hold`);
     return;
   }
   state.touchRequest(root);
+  root.extra ??= new RequestExtra();
   root.flags |= FLAG.shared;
   const extra = new RequestExtra();
   extra.root = root;

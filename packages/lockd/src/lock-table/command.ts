@@ -214,8 +214,3 @@ function isOfKind(value: unknown, kind: number): boolean {
 export function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && !Object.is(value, -0);
 }
-
-/** The session an operation belongs to, or undefined for commands that are no session's operation. */
-export function isSessionCommand(command: Command): command is SessionCommand {
-  return command[0] <= OP.close;
-}

@@ -133,6 +133,19 @@ describe('snapshots', () => {
     });
   }
 
+  test('a plain hold that is first re-entered while the snapshot runs is in it as a plain one', () => {
+    const commands: Command[] = [
+      [OP.open, 'n', 15_000, 0, 0, []],
+      [OP.acquire, 1, 1, 1, 0, 'x', 0],
+      [OP.acquire, 1, 1, 2, 0, 'x', 0, 0, [0, 0, 0, 0, 0, [], [1], [], 0, '']],
+    ];
+    const log = commands.map((command) => ({ command, term: 1 }));
+    const before = new LockTable();
+    applyTo(before, log, 1, 2);
+    const chunks = snapshotDuring(new LockTable(), log, 2, 1, 1);
+    expect(restored(chunks, TABLE_LIMITS).describe()).toEqual(before.describe());
+  });
+
   const some = logOf(
     Array.from(
       { length: 40 },
