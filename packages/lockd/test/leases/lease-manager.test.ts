@@ -1,7 +1,10 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { OP } from '../../src/lock-table/command.ts';
 import { LeaseBench, type LeaseNode, TTL_MS } from './lease-bench.ts';
+
+// Thousands of executions, on machines that are busy with other things.
+vi.setConfig({ testTimeout: 120_000 });
 
 /** A leader of term 1 with one session. */
 function led() {

@@ -1,10 +1,13 @@
 import { canonicalName } from '@lockd/client/protocol';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Command, decodeCommand, encodeCommand, OP } from '../../src/lock-table/command.ts';
 import { LockTable } from '../../src/lock-table/lock-table.ts';
 import { isProblem, toCommand } from '../../src/lock-table/request.ts';
 import { SILENT_SINK } from '../../src/lock-table/state.ts';
+
+// Thousands of executions, on machines that are busy with other things.
+vi.setConfig({ testTimeout: 120_000 });
 
 const integer = fc.oneof(fc.nat(300), fc.maxSafeNat());
 /** Any UTF-16, lone surrogates, byte-order marks and the escape itself included, as the gateway lets it in. */

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Command, OP } from '../../src/lock-table/command.ts';
 import { TABLE_LIMITS, type TableLimits } from '../../src/lock-table/limits.ts';
 import { LockTable } from '../../src/lock-table/lock-table.ts';
@@ -7,6 +7,9 @@ import { LeaderBooks } from './leader-books.ts';
 import { Model } from './model.ts';
 import type { Call } from './recording-sink.ts';
 import { type Step, script } from './scripts.ts';
+
+// Thousands of executions, on machines that are busy with other things.
+vi.setConfig({ testTimeout: 120_000 });
 
 /** What the sender of the last command was told at once, in the model's words. */
 function answerOf(calls: readonly Call[], session: number, seq: number): string | undefined {

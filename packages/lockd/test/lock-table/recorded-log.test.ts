@@ -5,12 +5,15 @@
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { encodeCommand, OP } from '../../src/lock-table/command.ts';
 import { LockTable } from '../../src/lock-table/lock-table.ts';
 import { SILENT_SINK } from '../../src/lock-table/state.ts';
 import { LeaderBooks } from './leader-books.ts';
 import { script } from './scripts.ts';
+
+// Thousands of executions, on machines that are busy with other things.
+vi.setConfig({ testTimeout: 120_000 });
 
 const folder = new URL('./fixtures/', import.meta.url);
 const HASH_EVERY = 100;

@@ -1,11 +1,14 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Command, encodeCommand, OP } from '../../src/lock-table/command.ts';
 import { TABLE_LIMITS, type TableLimits } from '../../src/lock-table/limits.ts';
 import { LockTable } from '../../src/lock-table/lock-table.ts';
 import { SILENT_SINK } from '../../src/lock-table/state.ts';
 import { LeaderBooks } from './leader-books.ts';
 import { type Step, script } from './scripts.ts';
+
+// Thousands of executions, on machines that are busy with other things.
+vi.setConfig({ testTimeout: 120_000 });
 
 /** Small, so that scripts reach them: work is left behind all the time, and nonces are forgotten. */
 const SMALL: TableLimits = {
