@@ -179,6 +179,22 @@ describe('§5.2 leader election', () => {
   });
 });
 
+test('an earlier write that becomes durable is no vote: the one with the vote is awaited', () => {
+  const subject = new Subject(['a']);
+  subject.becomeCandidate();
+  subject.member.step({ type: 'abdicate' }, subject.nowMs);
+  subject.settle();
+  // A write of entries is out when the next campaign begins.
+  subject.member.step({ type: 'receive', message: appendRequest('b', 2, [1, 1], [2]) }, subject.nowMs);
+  subject.takeUnsettled();
+  subject.nowMs = subject.member.node.nextDeadlineMs();
+  subject.member.step({ type: 'tick' }, subject.nowMs);
+  subject.member.completeWrite(subject.nowMs);
+  expect(subject.status).toMatchObject({ role: 'candidate', term: 3 });
+  subject.settle();
+  expect(subject.status).toMatchObject({ role: 'leader', term: 3 });
+});
+
 describe('§5.4.1 election restriction', () => {
   // The voter's log ends in entry 3 of term 2.
   test.each([

@@ -260,6 +260,13 @@ describe('progress of a follower', () => {
     expect(appends(subject.receive(refused('b', 2, 4, [1, 1])), 'b')).toEqual([]);
   });
 
+  test('a refusal with a hint below the match leads to the match (row 21)', () => {
+    const subject = leader(['a', 'b', 'c'], [1, 1, 1, 1], 1);
+    subject.member.propose(['x', 'y'], 0);
+    subject.settle();
+    expect(appends(subject.receive(refused('b', 2, 7, [2, 1])), 'b')).toMatchObject([{ previousIndex: 5 }]);
+  });
+
   test('an unreachable peer is probed from what it has', () => {
     const subject = leader();
     subject.member.propose(['x'], 0);
@@ -381,6 +388,34 @@ describe('§5 persistence, thesis §10.2.1', () => {
     expect(answers(subject.settle())).toMatchObject([{ to: 'c', term: 3, success: true, matchIndex: 4 }]);
     expect(subject.status.stableIndex).toBe(4);
     expect(subject.member.logText()).toBe('1:1 3:new2 3:new3 3:new4');
+  });
+
+  test('an installation and the entries behind it wait for a write each, and are acknowledged one by one', () => {
+    const subject = new Subject(['a', 'b', 'c'], [1], 1);
+    subject.member.step({ type: 'receive', message: appendRequest('b', 1, [1, 1], [1]) }, 0);
+    subject.takeUnsettled();
+    // While that write is out, a snapshot arrives, and what follows it.
+    const { configuration } = subject.status;
+    const metadata = { index: logIndex(9), term: term(1), configuration };
+    const [from, to] = [nodeId('b'), nodeId('a')];
+    subject.member.step(
+      { type: 'receive', message: { type: 'snapshot-request', from, to, term: term(1), metadata } },
+      0,
+    );
+    subject.member.step({ type: 'receive', message: appendRequest('b', 1, [9, 1], [1]) }, 0);
+    expect(subject.takeUnsettled()).toEqual([]);
+    expect(subject.member.install).toBeUndefined();
+    subject.member.completeWrite(0);
+    expect(answers(subject.takeUnsettled())).toMatchObject([{ matchIndex: 2 }]);
+    expect(subject.member.install).toEqual(metadata);
+    subject.member.receivedSnapshot = {
+      metadata,
+      state: Array.from({ length: 9 }, () => ({ term: term(1), bytes: Uint8Array.of(1) })),
+    };
+    subject.member.completeInstall(0);
+    expect(answers(subject.takeUnsettled())).toMatchObject([{ matchIndex: 9 }]);
+    subject.member.completeWrite(0);
+    expect(answers(subject.takeUnsettled())).toMatchObject([{ matchIndex: 10 }]);
   });
 
   test('hard state is written with the entries, and only where term or vote changed', () => {
