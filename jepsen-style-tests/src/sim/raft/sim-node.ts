@@ -67,7 +67,6 @@ export class SimNode {
   #writes = new Map<number, { readonly term: number; readonly answer: (answer: WriteAnswer) => void }>();
   #reads: { readonly round: ReadRound; readonly answer: (answer: ReadAnswer) => void }[] = [];
   #starts = 0;
-  #directories = 0;
   #lastIndexBefore = 0;
   #isStopping = false;
   /** Called when a process ends by itself; the operator decides when it starts again. */
@@ -483,7 +482,6 @@ export class SimNode {
 
   #newDisk(): SimulatedDisk {
     const { world, diskChance, profile } = this.#around;
-    this.#directories += 1;
     return new SimulatedDisk({
       random: diskChance.below,
       // The disk's clock counts microseconds: a sync takes less than a millisecond.

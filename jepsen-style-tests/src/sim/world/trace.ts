@@ -26,15 +26,7 @@ export class Trace {
   }
 
   /** `details` must depend on nothing that changes later; `first` to `third` are what of it enters the hash. */
-  event(
-    atUs: number,
-    who: string,
-    what: string,
-    details: (() => string) | undefined = undefined,
-    first = 0,
-    second = 0,
-    third = 0,
-  ): void {
+  event(atUs: number, who: string, what: string, details?: () => string, first = 0, second = 0, third = 0): void {
     this.count += 1;
     this.#mix(atUs);
     this.#mix(this.#hashOf(who) ^ Math.imul(this.#hashOf(what), 31));
