@@ -483,9 +483,6 @@ function roleFor(condition: NodeCondition, role: RaftStatus['role']): NodeStatus
       return condition;
     case 'stopped':
       return 'damaged';
-    case 'removed':
-      // Nothing is wrong with it, and it takes no part: the reason says that it would have to join anew.
-      return 'joining';
     case 'serving':
       return role === 'pre-candidate' ? 'candidate' : role;
     default:
