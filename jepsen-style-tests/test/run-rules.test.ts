@@ -68,6 +68,10 @@ describe('a run is judged only if enough happened', () => {
     ]);
   });
 
+  test('a part of the workloads needs its share of operations', () => {
+    expect(isEnough(600, 2000, faults, [...five('kill-leader'), ...five('bridge')], 0.1).isEnough).toBe(true);
+  });
+
   test('a fault that was ordered but did not work does not count', () => {
     const records = [...five('kill-leader'), ...five('bridge').slice(1), record('bridge', false)];
     expect(isEnough(600, 20_000, faults, records).missing).toEqual(['bridge worked 4 times of at least 5']);

@@ -1,6 +1,6 @@
 import { waitFor } from '../clock.ts';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { WorkerSpec, WorkloadName } from '../workload/messages.ts';
+import { WORKLOADS, type WorkerSpec, type WorkloadName } from '../workload/messages.ts';
 import { ClientProcess } from './client-process.ts';
 import type { Collector } from './collector.ts';
 import type { JepsenOptions } from './options.ts';
@@ -29,6 +29,13 @@ export class ClientPool {
 
   get alive(): readonly ClientProcess[] {
     return [...this.#processes];
+  }
+
+  /** How much of what the workloads do together by default is done here, 0 to 1. */
+  get share(): number {
+    const all = WORKLOADS.length - 2;
+    const mixed = this.#options.workloads.length - this.#sets.length;
+    return (this.#options.clients * mixed + 2 * this.#sets.length) / (4 * all + 2 * 2);
   }
 
   get hasSets(): boolean {

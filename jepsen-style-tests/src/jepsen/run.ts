@@ -191,7 +191,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
     silentClients,
     troubles,
   });
-  const enough = isEnough(options.seconds, collector.operationCount, faults, records);
+  const enough = isEnough(options.seconds, collector.operationCount, faults, records, clients.share);
   const missing = [
     ...enough.missing,
     ...verdicts.filter(({ outcome }) => outcome === 'undecided').map(({ check, summary }) => `${check}: ${summary}`),

@@ -10,10 +10,16 @@ export interface Enough {
   readonly missing: readonly string[];
 }
 
-/** How often each chosen fault must have worked, and how many answered operations there must be, to judge at all. */
-export function thresholdsFor(seconds: number): { readonly operations: number; readonly eachFault: number } {
+/**
+ * How often each chosen fault must have worked, and how many answered operations there must be, to judge at all.
+ * `share`: how much of what all workloads together do was chosen.
+ */
+export function thresholdsFor(
+  seconds: number,
+  share: number = 1,
+): { readonly operations: number; readonly eachFault: number } {
   return {
-    operations: Math.ceil((OPERATIONS_IN_600_S * seconds) / 600),
+    operations: Math.ceil((OPERATIONS_IN_600_S * seconds * Math.min(1, share)) / 600),
     // A short run has no time for all kinds: it is judged on what there was, and says so.
     eachFault: Math.floor((EACH_FAULT_IN_600_S * seconds) / 600),
   };
@@ -24,8 +30,9 @@ export function isEnough(
   operations: number,
   faults: readonly Fault[],
   records: readonly FaultRecord[],
+  share: number = 1,
 ): Enough {
-  const needed = thresholdsFor(seconds);
+  const needed = thresholdsFor(seconds, share);
   const missing: string[] = [];
   if (operations < needed.operations) missing.push(`${operations} operations of at least ${needed.operations}`);
   for (const { kind } of faults) {
