@@ -607,7 +607,7 @@ export class ClientCore implements RequestHost, LinkOwner {
         return;
       case 'requests': {
         const session = this.#find(message[1]);
-        if (session !== undefined) for (const state of message[2]) session.told(state, isLeader);
+        if (session !== undefined) for (const state of message[2]) session.told(state);
         return;
       }
       case 'opened':

@@ -1,3 +1,4 @@
+import type { Instant } from './clock.ts';
 import { invalid, LockdError } from './errors.ts';
 import { Downgrade, Extension, Upgrade } from './hold-operations.ts';
 import { MIN_LEASE_MS } from './lease-clock.ts';
@@ -98,7 +99,10 @@ export class HeldLock implements AsyncDisposable {
         invalid(`a lease is a duration from ${MIN_LEASE_MS} ms to ${LIMITS.maxDurationMs} ms, like 5000 or '5s'`),
       );
     }
-    return this.#whileHeld(() => new Extension(this.#request, leaseMs));
+    return this.#whileHeld((now) => {
+      this.#request.extending(leaseMs, now);
+      return new Extension(this.#request, leaseMs);
+    });
   }
 
   /** From shared to exclusive, with a new token. Rejects with LOCKD_CONFLICT while others share it, and stays shared. */
@@ -125,12 +129,12 @@ export class HeldLock implements AsyncDisposable {
     return lock.#request;
   }
 
-  #whileHeld(operation: () => Extension | Upgrade | Downgrade): Promise<void> {
+  #whileHeld(operation: (now: Instant) => Extension | Upgrade | Downgrade): Promise<void> {
     const { host, session } = this.#request;
     const now = host.now();
     host.enforceLeases(now);
     if (!this.#request.isHeld(now)) return Promise.reject(this.#request.loss(now) ?? this.#notHeld());
-    const submitted = operation();
+    const submitted = operation(now);
     session.submitUrgent(submitted);
     host.flushSoon();
     return submitted.deferred.promise;

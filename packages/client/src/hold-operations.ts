@@ -39,7 +39,7 @@ export class Extension extends HoldOperation {
   }
 
   succeeded(): void {
-    this.request.extended(this.#leaseMs, this.firstSentAt as Instant);
+    this.request.extended(this.#leaseMs, this.firstSentAt as Instant, this.seq);
     this.settle();
   }
 }

@@ -91,6 +91,8 @@ export class LockRequest extends Operation implements Deadline {
   #isDiscarded = false;
   #leaseMs: number | undefined;
   #leaseSince: Instant | undefined;
+  /** Of the last extension that was answered. */
+  #leaseSeq = 0;
   #maxHoldSince: Instant | undefined;
   #sharers: Set<LockRequest> | undefined;
   #controller: AbortController | undefined;
@@ -152,7 +154,7 @@ export class LockRequest extends Operation implements Deadline {
 
   // What the server says.
 
-  override granted(token: number, detail: GrantDetail | null, isImmediate: boolean, isLeader: boolean): void {
+  override granted(token: number, detail: GrantDetail | null, isImmediate: boolean, isLeadersPush: boolean): void {
     if (this.#isCancelled || this.#state === 'over') {
       this.discard();
       return;
@@ -167,7 +169,7 @@ export class LockRequest extends Operation implements Deadline {
     const since = isImmediate ? firstSentAt : (this.#session.notBefore(detail?.after ?? this.seq, this) ?? firstSentAt);
     if (this.spec.options?.maxHoldMs !== undefined && this.root === this) {
       // On the leader's own connection a renewal acknowledged before this push was confirmed before the grant was made.
-      this.#maxHoldSince = isImmediate || !isLeader ? since : laterOf(since, this.#session.renewer?.since);
+      this.#maxHoldSince = isLeadersPush ? laterOf(since, this.#session.renewer?.since) : since;
     }
     this.#leaseMs = this.root === this ? (detail?.leaseMs ?? this.spec.leaseMs) : undefined;
     if (this.#leaseMs !== undefined) {
@@ -266,9 +268,23 @@ export class LockRequest extends Operation implements Deadline {
     this.deferred.reject(refusal.code === 'LOCKD_NOT_HELD' ? this.#endedEarly() : refusalError(refusal));
   }
 
-  extended(leaseMs: number, since: Instant): void {
+  /**
+   * The lease is about to be restarted with this length. A shorter one counts at once: once it is carried out the service
+   * may end the grant, whether or not the answer arrives.
+   */
+  extending(leaseMs: number, now: Instant): void {
     const root = this.root;
-    if (root.#state !== 'held') return;
+    if (root.#state !== 'held' || root.#leaseMs === undefined || usableMs(leaseMs) >= root.#ownRemainingMs(now)) return;
+    root.#leaseMs = leaseMs;
+    root.#leaseSince = now;
+    root.#watch();
+  }
+
+  /** The extension with number `seq` is answered. Of several the last one counts, in whatever order the answers come. */
+  extended(leaseMs: number, since: Instant, seq: number): void {
+    const root = this.root;
+    if (root.#state !== 'held' || seq < root.#leaseSeq) return;
+    root.#leaseSeq = seq;
     root.#leaseMs = leaseMs;
     root.#leaseSince = since;
     root.#watch();

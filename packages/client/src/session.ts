@@ -209,11 +209,13 @@ export class Session {
 
   granted(handle: number, token: number, detail: GrantDetail | null, isLeader: boolean): void {
     const operation = this.#answer(handle);
+    const isAnswer = operation !== undefined;
     (operation ?? this.requests.get(handle))?.granted(
       token,
       detail,
-      operation !== undefined && !operation.isRepeated,
-      isLeader,
+      isAnswer && !operation.isRepeated,
+      // A push follows its grant. The answer to a repeated acquire may come long after it.
+      !isAnswer && isLeader,
     );
   }
 
@@ -228,12 +230,12 @@ export class Session {
   }
 
   /** Answer to an ask. What became over, or was given back, while it travelled is not touched. */
-  told(state: RequestState, isLeader: boolean): void {
+  told(state: RequestState): void {
     const request = this.requests.get(state[0]);
     if (request === undefined || !request.wantsNews) return;
     switch (state[1]) {
       case 'granted':
-        request.granted(state[2], state[3], false, isLeader);
+        request.granted(state[2], state[3], false, false);
         return;
       case 'waiting':
         request.isWaiting(state[2]);

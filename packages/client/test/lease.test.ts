@@ -1,6 +1,6 @@
 import { LockLost } from '@lockd/client';
 import { describe, expect, test } from 'vitest';
-import { FakeCluster } from './support/fake-cluster.ts';
+import { FakeCluster, type FakeConnection } from './support/fake-cluster.ts';
 import { connected, connecting, outcome } from './support/setup.ts';
 import { World } from './support/world.ts';
 
@@ -392,6 +392,52 @@ describe('an own lease', () => {
     free();
     await world.settle();
     expect(acquiring.value?.remaining).toBeGreaterThan(4000 * 0.98 - 100 - 1001);
+  });
+
+  test('maxHold counts from the sending where the answer is to a repeated acquire: a renewal acknowledged since proves nothing', async () => {
+    const { world, cluster, client } = await connected();
+    cluster.isMute = true;
+    const acquiring = outcome(client.acquire('a', { maxHold: '10s', wait: '1m' }));
+    // Granted at once, and nobody hears of it. The client gives the silent connection up, and comes back to the leader.
+    await world.advance(2000);
+    cluster.isMute = false;
+    cluster.breakConnections();
+    await world.settle();
+    expect(acquiring.value?.remaining).toBe(10_000 * 0.98 - 100 - 2000);
+  });
+
+  test('maxHold counts in the same way where an ask finds the grant', async () => {
+    const world = new World();
+    const cluster = new FakeCluster(world);
+    const client = await connecting(world, cluster, { endpoints: ['fake://n1'] });
+    const free = cluster.occupy('a');
+    const acquiring = outcome(client.acquire('a', { maxHold: '10s', wait: '1m' }));
+    await world.settle();
+    // The push gets lost, renewals are acknowledged.
+    const said = cluster.connections.values().next().value as FakeConnection;
+    const push = said.push.bind(said);
+    said.push = (...messages) => push(...messages.filter(([type]) => type !== 'granted'));
+    free();
+    await world.advance(6000);
+    expect(acquiring.state).toBe('pending');
+    cluster.breakConnections();
+    await world.settle();
+    expect(acquiring.value?.remaining).toBe(10_000 * 0.98 - 100 - 6000);
+  });
+
+  test('an extension that shortens the lease counts at once: it may have been carried out, and its answer lost', async () => {
+    const { world, cluster, client } = await connected();
+    const lock = await soon(world, client.acquire('a', { lease: '1m' }));
+    const { signal } = lock;
+    cluster.isMute = true;
+    const extending = outcome(lock.extend('2s'));
+    await world.advance(1900);
+    expect(lock.held).toBe(false);
+    expect(signal.reason).toMatchObject({ reason: 'lease-expired' });
+    cluster.isMute = false;
+    cluster.breakConnections();
+    await world.settle();
+    expect(extending.error).toMatchObject({ code: 'LOCKD_LOST' });
   });
 });
 
