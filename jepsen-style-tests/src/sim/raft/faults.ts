@@ -407,7 +407,13 @@ export class Faults {
       node.start();
       this.#around.world.in(SECOND_US, () => {
         const now = this.#nodes.find((candidate) => candidate.isLeader);
-        if (now !== undefined && node.isUp && !this.#isOver) this.#propose(now, [{ type: 'add-voter', node: node.id }]);
+        const before = now?.status?.configuration;
+        if (now === undefined || before === undefined || !node.isUp || this.#isOver) return;
+        // A voter without a log counts and cannot vote: never so many that those with one are no quorum.
+        const change = { type: 'add-voter', node: node.id } as const;
+        const after = changeConfiguration(before, [change]);
+        const isSafe = after.type === 'changed' && this.#isQuorumLeft([after.configuration], []);
+        this.#propose(now, [isSafe ? change : { type: 'add-learner', node: node.id }]);
       });
       return;
     }

@@ -18,7 +18,7 @@ export function diskOf(process: SimulatedProcess, disk: Disk, world: World): Dis
       };
       call().then(
         (result) => arrive(() => resolve(result)),
-        (error: unknown) => arrive(() => reject(error)),
+        (error: unknown) => arrive(() => reject(error instanceof Error ? error : new Error(String(error)))),
       );
     });
   const database = (inner: LogDatabase): LogDatabase => ({
