@@ -1,4 +1,5 @@
 import { Packr, Unpackr } from 'msgpackr';
+import { decodeFlat, encodeFlat } from './flat-tuple.ts';
 
 /**
  * First byte of an encoded command: the version of what follows. Version 1 is MessagePack of one of the tuples below.
@@ -151,6 +152,8 @@ const unpackr = new Unpackr({ useRecords: false });
 
 /** Body of an `ENTRY_KIND.command` entry, after the kind byte. Strings must be well-formed: lone surrogates do not survive. */
 export function encodeCommand(command: Command): Uint8Array {
+  const flat = encodeFlat(COMMAND_VERSION, command);
+  if (flat !== undefined) return flat;
   const packed = packr.pack(command);
   const bytes = new Uint8Array(packed.length + 1);
   bytes[0] = COMMAND_VERSION;
@@ -158,16 +161,22 @@ export function encodeCommand(command: Command): Uint8Array {
   return bytes;
 }
 
-/** The inverse of `encodeCommand`; undefined for anything else. Never throws: every replica treats what it cannot read alike. */
-export function decodeCommand(bytes: Uint8Array): Command | undefined {
-  if (bytes[0] !== COMMAND_VERSION) return undefined;
-  let value: unknown;
+/**
+ * The inverse of `encodeCommand` on `bytes` from `start` up to `end`; undefined for anything else. Never throws: every replica
+ * treats what it cannot read alike.
+ */
+export function decodeCommand(bytes: Uint8Array, start = 0, end: number = bytes.length): Command | undefined {
+  if (start >= end || bytes[start] !== COMMAND_VERSION) return undefined;
+  const value = decodeFlat(bytes, start + 1, end) ?? decodeAny(bytes.subarray(start + 1, end));
+  return isCommand(value) ? value : undefined;
+}
+
+function decodeAny(bytes: Uint8Array): unknown {
   try {
-    value = unpackr.unpack(bytes.subarray(1));
+    return unpackr.unpack(bytes);
   } catch {
     return undefined;
   }
-  return isCommand(value) ? value : undefined;
 }
 
 function isCommand(value: unknown): value is Command {

@@ -51,11 +51,18 @@ export class LockTable {
   }
 
   /**
-   * Applies an encoded command (without its kind byte) of the entry `index`, `term`. Never throws on any bytes: what cannot
-   * be read is counted and does nothing, on every replica.
+   * Applies the encoded command (without its kind byte) that `bytes` hold from `start` up to `end`, of the entry `index`,
+   * `term`. Never throws on any bytes: what cannot be read is counted and does nothing, on every replica.
    */
-  applyEntry(bytes: Uint8Array, index: number, term: number, sink: TableSink): void {
-    const command = decodeCommand(bytes);
+  applyEntry(
+    bytes: Uint8Array,
+    index: number,
+    term: number,
+    sink: TableSink,
+    start = 0,
+    end: number = bytes.length,
+  ): void {
+    const command = decodeCommand(bytes, start, end);
     if (command === undefined) {
       this.#state.unreadableCommands++;
       this.skip(index, term);

@@ -30,8 +30,7 @@ export class LockStateMachine implements StateMachine {
     let start = run.start;
     for (let index: number = firstIndex; index <= lastIndex; index++) {
       const end = ends[index - firstIndex] as number;
-      if (bytes[start] === ENTRY_KIND.command)
-        this.#table.applyEntry(bytes.subarray(start + 1, end), index, term, this.#sink);
+      if (bytes[start] === ENTRY_KIND.command) this.#table.applyEntry(bytes, index, term, this.#sink, start + 1, end);
       else this.#table.skip(index, term);
       start = end;
     }
