@@ -170,6 +170,11 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         find: 'if (index > this.#stableIndex && index < this.#unwrittenFrom && this.hasPoint(index, term))',
         replace: 'if (index > this.#stableIndex && index <= this.#lastIndex)',
       },
+      {
+        module: 'raft/dist/core/write-lane',
+        find: 'if (message.term === term) send(message);',
+        replace: 'send(message);',
+      },
     ],
     seed: 1,
   },

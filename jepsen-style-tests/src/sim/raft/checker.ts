@@ -404,6 +404,12 @@ export class RaftChecker {
           `${name} campaigns with a log up to ${message.lastLogIndex}, of which ${durable.lastIndex} is durable`,
         );
     } else if (message.type === 'append-response' && message.success) {
+      // What it says of a log that another term's leader may have replaced meanwhile is not known to be true.
+      if (message.term !== state.term)
+        throw new Violation(
+          'durable promises',
+          `${name} acknowledges up to ${message.matchIndex} for term ${message.term}, being in term ${state.term}`,
+        );
       for (let index: number = message.matchIndex; index > 0; index -= 1) {
         const term = node.terms[index] ?? 0;
         if (term === 0 || node.acknowledged[index] === term) break;
