@@ -42,5 +42,5 @@ test('fresh seeds, taken from the run’s own seed, are clean', async () => {
     const { failure } = await simulateRaft({ seed });
     expect(failure?.message, `npm run sim -- --seed ${seed} --trace`).toBeUndefined();
   }
-  process.stdout.write(`${`simulated seeds ${from}..${seed - 1}`}\n`);
+  process.stdout.write(`simulated seeds ${from}..${seed - 1}\n`);
 }, 90_000);
