@@ -134,14 +134,10 @@ export class LeaseManager {
     this.#heap.add({ type: 'session', dueMs: lease.expiresMs, lease });
   }
 
-  /** Attached by a logged command: that counts like a renewal, and any end proposed before it will be refused. */
-  sessionAttached(session: number, ttlMs: number, nowMs: number): void {
-    if (this.#term === undefined) return;
+  /** The log shows that its client is there: that counts like a renewal, and any end proposed before it will be refused. */
+  sessionHeard(session: number, nowMs: number): void {
     const lease = this.#sessions.get(session);
-    if (lease === undefined) {
-      this.sessionOpened(session, ttlMs, nowMs);
-      return;
-    }
+    if (lease === undefined) return;
     this.#heard(session, nowMs);
     if (lease.isEndProposed) this.#revive(lease);
   }

@@ -95,6 +95,7 @@ export function detach(state: TableState, id: number, epoch: number): void {
 function listenAgain(state: TableState, session: Session): void {
   state.touchSession(session);
   session.attachment = state.index;
+  state.sink.sessionHeard(session.id);
   if (!session.isDetached) return;
   session.isDetached = false;
   revisit(state, session);

@@ -13,6 +13,8 @@ export interface TableSink {
   sessionAttached(session: number, epoch: number, ttlMs: number): void;
   attachRefused(session: number, epoch: number, code: ErrorCode, message: string): void;
   sessionDetached(session: number): void;
+  /** The log shows that its client is there: an end decided before this entry is void. */
+  sessionHeard(session: number): void;
   sessionEnded(session: number, reason: string): void;
 
   /** The operation `seq` took effect and has no further answer; `value` is null where there is none. */

@@ -52,6 +52,7 @@ export const SILENT_SINK: TableSink = {
   sessionAttached: noop,
   attachRefused: noop,
   sessionDetached: noop,
+  sessionHeard: noop,
   sessionEnded: noop,
   answered: noop,
   refused: noop,

@@ -27,7 +27,6 @@ export class NodeSink implements TableSink {
   }
 
   sessionAttached(session: number, epoch: number, ttlMs: number): void {
-    this.#leases.sessionAttached(session, ttlMs, this.nowMs);
     this.gateway?.sessionAttached(session, epoch, ttlMs);
   }
 
@@ -37,6 +36,10 @@ export class NodeSink implements TableSink {
 
   sessionDetached(session: number): void {
     this.gateway?.sessionDetached(session);
+  }
+
+  sessionHeard(session: number): void {
+    this.#leases.sessionHeard(session, this.nowMs);
   }
 
   sessionEnded(session: number, reason: string): void {

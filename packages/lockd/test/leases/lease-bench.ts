@@ -27,7 +27,7 @@ export class LeaseNode {
     this.#sink = {
       ...SILENT_SINK,
       sessionOpened: (session, _nonce, ttlMs) => leases.sessionOpened(session, ttlMs, this.nowMs),
-      sessionAttached: (session, _epoch, ttlMs) => leases.sessionAttached(session, ttlMs, this.nowMs),
+      sessionHeard: (session) => leases.sessionHeard(session, this.nowMs),
       sessionEnded: (session) => leases.sessionEnded(session),
       deadlineStarted: (kind, session, handle, key, lengthMs, generation) =>
         leases.deadlineStarted(kind, session, handle, key, lengthMs, generation, this.nowMs),

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
-import { OP } from '../../src/lock-table/command.ts';
+import { type Command, OP } from '../../src/lock-table/command.ts';
 import { LeaseBench, type LeaseNode, TTL_MS } from './lease-bench.ts';
 
 // Thousands of executions, on machines that are busy with other things.
@@ -143,6 +143,26 @@ describe('executions that broke others', () => {
     leader.pass(TTL_MS - 1);
     expect(leader.due()).toEqual([]);
     leader.pass(1);
+    expect(leader.due()).toEqual([endOf(session, 1, attachment)]);
+  });
+
+  test.each([
+    ['a repeated open', (session: number): Command => [OP.open, 'n', TTL_MS, session - 1, 0, []]],
+    ['an operation', (session: number): Command => [OP.acquire, session, 1, 1, 0, 'a', 0]],
+  ])('%s that comes before the end of a detached session voids it, and a new end comes in its time', (_what, sign) => {
+    const { bench, leader, session } = led();
+    bench.commit(1, [OP.detach, session, 1]);
+    leader.catchUp();
+    leader.pass(TTL_MS);
+    // In the log before the end, and not applied yet.
+    const attachment = bench.commit(1, sign(session));
+    const [end] = leader.due();
+    expect(end).toEqual(endOf(session, 1));
+    bench.commit(1, end!);
+    leader.catchUp();
+    expect(leader.table.isAlive(session)).toBe(true);
+    expect(leader.renew(session, 1)).toEqual([1]);
+    leader.pass(TTL_MS);
     expect(leader.due()).toEqual([endOf(session, 1, attachment)]);
   });
 
