@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { pause, realClock } from '../clock.ts';
@@ -215,6 +215,7 @@ class ClusterRun {
     const [first] = this.#nodes;
     const isDefault = first?.clientPort === DEFAULTS.clientPort && this.#nodes.length === 3;
     const endpoints = this.#nodes.map(clientUrl).join(',');
+    const command = howThisWasStarted();
     const flag = isDefault ? '' : ` --endpoints ${endpoints}`;
     const lines = this.#nodes.map(
       (node) => `  ${node.name}  ${clientUrl(node)}  pid ${node.child?.pid}${node.name === leader ? '  (leader)' : ''}`,
@@ -224,10 +225,9 @@ class ClusterRun {
       ...lines,
       '',
       'Try, in another terminal:',
-      `  npx lockd status${flag}`,
-      `  npx lockd run${flag} nightly -- sh -c 'echo "I hold $LOCKD_NAME, token $LOCKD_TOKEN"; sleep 10'`,
-      `  npx lockd run${flag} -n nightly -- echo "not while somebody else does"`,
-      '  (from a clone: node packages/lockd/bin/lockd.js instead of npx lockd)',
+      `  ${command} status${flag}`,
+      `  ${command} run${flag} nightly -- sh -c 'echo "I hold $LOCKD_NAME, token $LOCKD_TOKEN"; sleep 10'`,
+      `  ${command} run${flag} -n nightly -- echo "not while somebody else does"`,
       '',
       `Data is in ${first?.dataDir.replace(/[/\\]n1$/, '')}. Ctrl-C stops all of them.`,
     ].join('\n');
@@ -262,4 +262,12 @@ function checkPort(port: number, node: string): Promise<void> {
     });
     server.listen(port, HOST, () => server.close(() => done()));
   });
+}
+
+/**
+ * What to type for this very program: from a clone `npx lockd` would fetch whatever the registry has under that name.
+ */
+function howThisWasStarted(): string {
+  const script = process.argv[1] ?? '';
+  return script.endsWith('.js') ? `node ${relative(process.cwd(), script) || script}` : 'npx lockd';
 }
