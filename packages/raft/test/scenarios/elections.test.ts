@@ -260,6 +260,16 @@ describe('handing over', () => {
     expect(cluster.member('b').appliedCommands()).toEqual(['x', 'y']);
   });
 
+  test('what was proposed in the same turn goes with it', () => {
+    const cluster = new CoreCluster(['a', 'b', 'c']);
+    cluster.elect('a');
+    cluster.member('a').propose(['x'], cluster.nowMs);
+    cluster.member('a').step({ type: 'transfer-leadership', to: nodeId('b') }, cluster.nowMs);
+    cluster.run();
+    expect(cluster.leader?.id).toBe('b');
+    expect(cluster.member('b').appliedCommands()).toEqual(['x']);
+  });
+
   test('without a target it goes to the voter that has most', () => {
     const cluster = new CoreCluster(['a', 'b', 'c']);
     cluster.elect('a');
