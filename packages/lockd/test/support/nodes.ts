@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createNode, type LockNode, type NodeConfiguration } from '../../src/index.ts';
+import { createNode, type LockNode, type NodeConfiguration, type NodeEnvironment } from '../../src/index.ts';
 import { freePorts } from './ports.ts';
 import { until } from './until.ts';
 
@@ -10,26 +10,38 @@ export class TestNodes {
   readonly nodes = new Map<string, LockNode>();
   readonly #directory = mkdtempSync(join(tmpdir(), 'lockd-test-'));
   readonly #configurations: readonly NodeConfiguration[];
+  readonly #environment: NodeEnvironment;
 
-  private constructor(configurations: (directory: string) => readonly NodeConfiguration[]) {
+  private constructor(
+    configurations: (directory: string) => readonly NodeConfiguration[],
+    environment: NodeEnvironment,
+  ) {
     this.#configurations = configurations(this.#directory);
+    this.#environment = environment;
   }
 
-  static async start(count: number, more: Partial<NodeConfiguration> = {}): Promise<TestNodes> {
+  /** All nodes run in the same `environment`. */
+  static async start(
+    count: number,
+    more: Partial<NodeConfiguration> = {},
+    environment: NodeEnvironment = {},
+  ): Promise<TestNodes> {
     const peerPorts = await freePorts(count);
     const names = peerPorts.map((_, position) => `n${position + 1}`);
     const initialCluster = new Map(names.map((name, position) => [name, `127.0.0.1:${peerPorts[position]}`]));
-    const cluster = new TestNodes((directory) =>
-      names.map((name, position) => ({
-        name,
-        dataDir: join(directory, name),
-        listenClient: { host: '127.0.0.1', port: 0 },
-        listenPeer: { host: '127.0.0.1', port: peerPorts[position] as number },
-        initialCluster,
-        electionTimeoutMs: 300,
-        heartbeatMs: 50,
-        ...more,
-      })),
+    const cluster = new TestNodes(
+      (directory) =>
+        names.map((name, position) => ({
+          name,
+          dataDir: join(directory, name),
+          listenClient: { host: '127.0.0.1', port: 0 },
+          listenPeer: { host: '127.0.0.1', port: peerPorts[position] as number },
+          initialCluster,
+          electionTimeoutMs: 300,
+          heartbeatMs: 50,
+          ...more,
+        })),
+      environment,
     );
     await Promise.all(names.map((name) => cluster.startNode(name)));
     await cluster.leader();
@@ -39,7 +51,7 @@ export class TestNodes {
   async startNode(name: string): Promise<LockNode> {
     const configuration = this.#configurations.find((candidate) => candidate.name === name);
     if (configuration === undefined) throw new Error(`no node ${name}`);
-    const node = await createNode(configuration);
+    const node = await createNode(configuration, this.#environment);
     this.nodes.set(name, node);
     return node;
   }
