@@ -264,8 +264,11 @@ function extraOf(leaseMs: number, options: Options | undefined): RequestExtra {
 
 /** Makes a fresh name a semaphore of `limit`, or answers why the request does not fit what stands there. */
 function fixLimit(state: TableState, session: Session, seq: number, record: NameRecord, limit: number): boolean {
-  if (record.isEmpty && record.crowd === undefined) {
-    record.crowdOf(limit).stamp = state.freshStamp;
+  if (record.isEmpty) {
+    // Of a name that is empty and not dropped yet, the former limit means nothing any more.
+    if (record.crowd !== undefined) state.touchLimit(record, record.crowd);
+    record.crowd = undefined;
+    if (limit > 0) record.crowdOf(limit).stamp = state.freshStamp;
     return true;
   }
   if (limit === 0 || record.limit === 0) {

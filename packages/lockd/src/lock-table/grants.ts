@@ -83,8 +83,8 @@ function takeAway(state: TableState, holder: LockRequest): void {
 }
 
 export function dropIfEmpty(state: TableState, record: NameRecord): void {
-  // The record may be one that was dropped before; another may stand under its name by now.
-  if (!record.isEmpty || state.names.get(record.name) !== record) return;
+  // A name with work that is left goes when that is done: a snapshot made before then must know both or neither.
+  if (!record.isEmpty || record.isDue || state.names.get(record.name) !== record) return;
   const crowd = record.crowd;
   if (crowd !== undefined && crowd.limit > 0) state.touchLimit(record, crowd);
   state.names.delete(record.name);

@@ -123,7 +123,7 @@ function setMode(state: TableState, part: LockRequest, mode: number): void {
 export function setLimit(state: TableState, session: Session, seq: number, name: string, limit: number): void {
   const record = state.names.get(name);
   const crowd = record?.crowd;
-  if (record === undefined) {
+  if (record === undefined || record.isEmpty) {
     const message = `nothing stands in ${JSON.stringify(name)}: its limit is what the next acquire says`;
     state.refuse(session, seq, 'LOCKD_CONFLICT', message);
     return;

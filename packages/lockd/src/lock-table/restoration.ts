@@ -212,8 +212,7 @@ export class Restoration {
     const state = this.#state;
     const [, , type, subject, first, second] = record as [number, number, string, unknown, number, number];
     if (type === 'pump') {
-      const name = state.names.get(subject as string);
-      if (name === undefined) throw new Error('the snapshot has work for a name that it lacks');
+      const name = this.#nameOf(subject as string);
       name.isDue = true;
       state.work.push({ type, record: name });
       return;

@@ -109,7 +109,8 @@ export function endSession(state: TableState, session: Session, reason: string, 
   state.byNonce.delete(session.nonce);
   state.rememberEnded(session.nonce);
   state.sink.sessionEnded(session.id, reason);
-  if (session.requests.size === 0) state.sessions.delete(session.id);
+  // Planned work goes before the session does.
+  if (session.requests.size === 0 && plannedRevisit(state, session) === undefined) state.sessions.delete(session.id);
   else state.work.push({ type: 'clear', session, isClean });
 }
 
@@ -126,15 +127,19 @@ export function expireSession(state: TableState, id: number, term: number, seenA
 function revisit(state: TableState, session: Session): void {
   if (session.waitingCount === 0) return;
   const upTo = session.highestSeq;
-  const planned = state.work.find(
-    (item): item is WorkItem & { type: 'revisit' } => item.type === 'revisit' && item.session === session,
-  );
+  const planned = plannedRevisit(state, session);
   if (planned === undefined) {
     state.work.push({ type: 'revisit', session, after: 0, upTo });
   } else {
     planned.after = 0;
     planned.upTo = upTo;
   }
+}
+
+function plannedRevisit(state: TableState, session: Session): (WorkItem & { type: 'revisit' }) | undefined {
+  return state.work.find(
+    (item): item is WorkItem & { type: 'revisit' } => item.type === 'revisit' && item.session === session,
+  );
 }
 
 export function liveSession(state: TableState, id: number): Session | undefined {

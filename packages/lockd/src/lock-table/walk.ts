@@ -24,7 +24,7 @@ export interface Visits {
  */
 export function* walk(state: TableState, visits: Visits): Generator<StateRecord | undefined, void, void> {
   // These are small and taken at once, at the index of the snapshot.
-  const first = [globalsRecord(state), ...state.work.flatMap((item, place) => workRecordOf(state, place, item))];
+  const first = [globalsRecord(state), ...state.work.map((item, place) => workRecord(place, item))];
   yield* first;
   for (const session of state.sessions.values()) {
     if (visits.take(session)) yield* sessionRecords(session);
@@ -58,10 +58,4 @@ export function* walk(state: TableState, visits: Visits): Generator<StateRecord 
 function takeParts(request: LockRequest, visits: Visits): StateRecord {
   for (const part of partsOf(request)) visits.take(part);
   return requestRecord(request);
-}
-
-function workRecordOf(state: TableState, place: number, item: TableState['work'][number]): StateRecord[] {
-  // A name that was dropped after its work was planned has nothing to do any more.
-  if (item.type === 'pump' && state.names.get(item.record.name) !== item.record) return [];
-  return [workRecord(place, item)];
 }

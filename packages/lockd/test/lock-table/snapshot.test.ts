@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
-import { type Command, encodeCommand, OP } from '../../src/lock-table/command.ts';
+import { type Command, encodeCommand, MODE, OP, type Options } from '../../src/lock-table/command.ts';
 import { TABLE_LIMITS, type TableLimits } from '../../src/lock-table/limits.ts';
 import { LockTable } from '../../src/lock-table/lock-table.ts';
 import { SILENT_SINK } from '../../src/lock-table/state.ts';
@@ -147,6 +147,47 @@ describe('snapshots', () => {
     applyTo(before, log, 1, 2);
     const chunks = snapshotDuring(new LockTable(), log, 2, 1, 1);
     expect(restored(chunks, TABLE_LIMITS).describe()).toEqual(before.describe());
+  });
+
+  // Work is left behind on a name, or for a session, that is gone before its turn comes.
+  const SHARED: Options = [MODE.shared, 0, 0, 0, 0, [], [], [], 0, ''];
+  const waitsBehind = (session: number, seqs: readonly number[]): Command[] =>
+    seqs.map((seq) => [OP.acquire, session, 1, seq, 0, 'x', 1000, 0, SHARED]);
+  /** Session 1 held x and gave it back, 2 waited five times; the budget of 2 left three of the waits for later. */
+  const leftBehind: Command[] = [
+    [OP.open, 'a', 15_000, 0, 0, []],
+    [OP.open, 'b', 15_000, 0, 0, []],
+    [OP.open, 'c', 15_000, 0, 0, []],
+    [OP.acquire, 1, 1, 1, 0, 'x', 0],
+    [OP.acquire, 1, 1, 2, 0, 'y', 0],
+    ...waitsBehind(2, [1, 2, 3, 4, 5]),
+    [OP.acquire, 3, 1, 1, 0, 'y', 1000],
+    [OP.release, 1, 1, 3, 0, 1],
+  ];
+  const cancels: Command[] = [3, 4, 5].map((handle): Command => [OP.cancel, 2, 1, handle + 3, 0, handle]);
+  const releases: Command[] = [1, 2].map((handle): Command => [OP.release, 2, 1, handle + 8, 0, handle]);
+  test.each([
+    ['a name whose last waiter left before its turn', [...releases, ...cancels]],
+    ['a name whose last holder left before its waiters had their turn', [...cancels, ...releases]],
+    [
+      'a session that ended before its waiters were looked at',
+      [
+        [OP.detach, 3, 1],
+        [OP.endWait, 3, 1, 1],
+        [OP.endSession, 3, 1, 3],
+      ],
+    ],
+  ] as [string, Command[]][])('work that was left for %s is the same in a copy', (_what, then) => {
+    const limits = { ...TABLE_LIMITS, maxWorkPerEntry: 2 };
+    const ending: Command[] = [[OP.close, 1, 1, 4, 0], [OP.continueWork], [OP.continueWork]];
+    const log = [...leftBehind, ...then, ...ending].map((command) => ({ command, term: 1 }));
+    const replayed = new LockTable(limits);
+    applyTo(replayed, log, 1, log.length);
+    for (let at = 0; at <= log.length; at++) {
+      const copy = restored(snapshotDuring(new LockTable(limits), log.slice(0, at), at, 0, 100), limits);
+      applyTo(copy, log, at + 1, log.length);
+      expect(copy.describe(), `from ${at}`).toEqual(replayed.describe());
+    }
   });
 
   const some = logOf(
