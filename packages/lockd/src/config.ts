@@ -29,6 +29,8 @@ export interface NodeConfiguration {
   readonly electionTimeoutMs?: number | undefined;
   /** At most T / 5. Default 100. */
   readonly heartbeatMs?: number | undefined;
+  /** A snapshot is made after at least so many bytes of log. Default 64 MiB. */
+  readonly snapshotMinBytes?: number | undefined;
   /** What clients have to show (`credentials` in their hello). Default: nothing. */
   readonly clientToken?: string | undefined;
   /** Accept clients from beyond loopback although nothing proves who they are. Default false. */

@@ -15,13 +15,28 @@ export async function askCluster(
   args: Readonly<Record<string, unknown>> = {},
 ): Promise<AdminAnswer> {
   const reasons: string[] = [];
+  let request = args;
+  let noLeader: AdminAnswer | undefined;
   for (const endpoint of settings.list('endpoints') ?? DEFAULT_ENDPOINTS) {
     const url = endpoint.includes('://') ? endpoint : `ws://${endpoint}`;
-    const answer = await askOne(url, settings.text('credentials'), op, args);
-    if (typeof answer !== 'string') return answer;
-    reasons.push(`${url}: ${answer}`);
+    const answer = await askOne(url, settings.text('credentials'), op, request);
+    if (!('failure' in answer)) {
+      // Of one that takes no part, or is alone: another one may know better.
+      if (answer.ok || answer.reason !== 'no-leader') return answer;
+      noLeader = answer;
+      continue;
+    }
+    // It may have been done all the same: a leader that is removed goes before it has answered.
+    if (answer.wasSent) request = { ...args, repeated: true };
+    reasons.push(`${url}: ${answer.failure}`);
   }
+  if (noLeader !== undefined) return noLeader;
   throw new CommandFailure(`no node answers (${reasons.join('; ')}): check --endpoints`, EXIT.unavailable);
+}
+
+interface NoAnswer {
+  readonly failure: string;
+  readonly wasSent: boolean;
 }
 
 /** The answer, or why there is none. */
@@ -30,20 +45,21 @@ function askOne(
   credentials: string | undefined,
   op: string,
   args: Readonly<Record<string, unknown>>,
-): Promise<AdminAnswer | string> {
+): Promise<AdminAnswer | NoAnswer> {
   return new Promise((resolve) => {
     let socket: WebSocket;
+    let wasSent = false;
     let cancel = realClock.after(CONNECT_TIMEOUT_MS, () => finish('no answer'));
     const finish = (answer: AdminAnswer | string): void => {
       cancel();
       socket?.terminate();
-      resolve(answer);
+      resolve(typeof answer === 'string' ? { failure: answer, wasSent } : answer);
     };
     try {
       socket = new WebSocket(url, SUBPROTOCOL_JSON, { perMessageDeflate: false });
     } catch (error) {
       cancel();
-      resolve(error instanceof Error ? error.message : String(error));
+      resolve({ failure: error instanceof Error ? error.message : String(error), wasSent });
       return;
     }
     socket.on('error', (error) => finish(error.message === '' ? 'cannot connect' : error.message));
@@ -53,6 +69,7 @@ function askOne(
       cancel = realClock.after(ANSWER_TIMEOUT_MS, () => finish('no answer in time'));
       socket.send(JSON.stringify([['hello', { version: 1, client: 'lockd-cli', credentials: credentials ?? null }]]));
       socket.send(JSON.stringify([['admin', 1, op, args]]));
+      wasSent = true;
     });
     socket.on('message', (data) => {
       const frame = JSON.parse(Buffer.from(data as Buffer).toString()) as readonly (readonly unknown[])[];

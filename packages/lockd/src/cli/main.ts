@@ -62,6 +62,7 @@ JSON file of --config ({"data-dir": "…"}); the flag wins, then the variable.`,
       `T: without a leader for T to 2T a node campaigns (${DEFAULTS.electionTimeoutMs})`,
     )
     .option('--heartbeat <MS>', `at most a fifth of it (${DEFAULTS.heartbeatMs})`)
+    .option('--snapshot-min-bytes <BYTES>', 'log after which a snapshot is made, at least (67108864)')
     .option('--client-token <TOKEN>', 'what clients have to show; better as LOCKD_CLIENT_TOKEN')
     .option(
       '--insecure-listen',

@@ -71,6 +71,7 @@ function nodeConfiguration(settings: Settings): NodeConfiguration {
     advertisePeer: settings.text('advertise-peer'),
     electionTimeoutMs: settings.integer('election-timeout'),
     heartbeatMs: settings.integer('heartbeat'),
+    snapshotMinBytes: settings.integer('snapshot-min-bytes'),
     clientToken: settings.text('client-token'),
     insecureListen: settings.flag('insecure-listen'),
     insecurePeerListen: settings.flag('insecure-peer-listen'),

@@ -103,6 +103,7 @@ export class LockNode {
       cluster: {
         self: nodeId(configuration.name),
         electionTimeoutMs,
+        takesPart: () => driver.condition() === 'serving' || driver.condition() === 'disk-full',
         nowMs: () => parts.clock.nowMs(),
         status: () => driver.status(),
         proposeConfiguration: (changes) => driver.proposeConfiguration(changes),
@@ -173,6 +174,7 @@ export class LockNode {
         initialCluster: members,
         seeds: configuration.join === undefined ? [] : [...peers.keys()],
         newClusterId: randomUUID,
+        ...(configuration.snapshotMinBytes === undefined ? {} : { snapshotMinBytes: configuration.snapshotMinBytes }),
         raft: {
           electionTimeoutMs: configuration.electionTimeoutMs ?? DEFAULTS.electionTimeoutMs,
           heartbeatMs: configuration.heartbeatMs ?? DEFAULTS.heartbeatMs,

@@ -5,6 +5,8 @@ import type { MemberAddress } from '@lockd/raft/node';
 /** What operations need of the node that leads. */
 export interface Cluster {
   readonly self: NodeId;
+  /** It takes part: otherwise it will not learn of a leader. */
+  takesPart(): boolean;
   status(): RaftStatus;
   proposeConfiguration(changes: readonly ConfigurationChange[]): ProposeResult;
   proposeAddress(node: NodeId, address: MemberAddress): ProposeResult;

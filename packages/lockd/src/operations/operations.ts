@@ -106,7 +106,12 @@ export class Operations {
       answer(refused('busy', `${OPERATION_LIMITS.maxPending} operations are under way on this node: try again`));
       return;
     }
-    const endsMs = this.#dependencies.clock.nowMs() + OPERATION_LIMITS.timeoutMs;
+    const { clock, cluster } = this.#dependencies;
+    if (!cluster.takesPart()) {
+      answer(refused('no-leader', `${cluster.self} does not take part (see lockd status): ask another node`));
+      return;
+    }
+    const endsMs = clock.nowMs() + OPERATION_LIMITS.timeoutMs;
     const isRepeated = args['repeated'] === true;
     this.#pending.push({ op, args, endsMs, answer, isOwn, operation: undefined, asked: undefined, isRepeated });
     this.#step();
