@@ -211,16 +211,20 @@ async function judgeByPeers(
     await rm(dataDir, { recursive: true, force: true });
     if (copy !== undefined) await cp(copy, dataDir, { recursive: true });
     await node.start();
+    // It may end by itself.
+    node.expectEnd();
   };
   const outcomeOf = async (): Promise<readonly [Outcome, string]> => {
     const found = await waitFor(async () => {
+      if (node.state === 'dead') return null;
       const row = await set.statusOf(victim);
       if (row?.role === 'damaged' || row?.role === 'joining') return row;
       return row?.role === 'follower' || row?.role === 'leader' ? row : undefined;
     }, 10_000);
     // Peers need a moment to tell; a node that takes part until then has forgotten.
     await sleep(1500);
-    const row = (await set.statusOf(victim)) ?? found;
+    if (node.state === 'dead') return ['refused', 'it has ended'];
+    const row = (await set.statusOf(victim)) ?? found ?? undefined;
     if (row?.role === 'damaged' || (row?.role === 'joining' && row.reason !== null))
       return ['refused', row.reason ?? ''];
     return ['forgot', JSON.stringify(row)];

@@ -310,6 +310,11 @@ class Driver implements OpenDriver {
     this.#applyQueue.clear();
     const snapshotBytes = await this.#restoreSnapshot();
     if (epoch !== this.#epoch) return;
+    if (this.#isMisplaced(this.#registry)) return;
+    // Also by what is not known to be committed: a leader only registers what it has seen itself.
+    const written = new Registry();
+    for (const run of recovered.runs) written.apply(run);
+    if (this.#isMisplaced(written)) return;
     this.#clusterId ??= this.#registry.clusterId;
     this.#maker = this.#newMaker(snapshotBytes);
     if (recovered.snapshot !== undefined) this.#maker.restored(recovered.snapshot);
@@ -572,6 +577,18 @@ class Driver implements OpenDriver {
     this.#dependencies.events.onTurnEnd();
   }
 
+  /** The log gives this data directory to another member: with it, that member would act twice. Stops the node then. */
+  #isMisplaced(registry: Registry): boolean {
+    const owner = this.#recovered === undefined ? undefined : registry.nameOf(this.#recovered.instanceId);
+    if (owner === undefined || owner === this.#options.id) return false;
+    const error = new StorageError(
+      'STORAGE_MISPLACED',
+      `the data directory is that of ${owner}, not of ${this.#options.id}`,
+    );
+    this.#storageFailed(error);
+    return true;
+  }
+
   /** Others know that this directory has lost something. It says so itself from now on. */
   #refuseDirectory(reason: string): void {
     this.#halt();
@@ -728,7 +745,9 @@ class Driver implements OpenDriver {
     }
     this.#carryOut(node, nowMs);
     this.#dependencies.transport.flush?.();
-    if (this.#node === node && this.#apply(node)) {
+    // Applying may end the node.
+    const hasApplied = this.#node === node && this.#apply(node);
+    if (hasApplied && this.#node === node) {
       this.#carryOut(node, nowMs);
       this.#dependencies.transport.flush?.();
     }
@@ -803,6 +822,7 @@ class Driver implements OpenDriver {
         }
         this.#learnClusterId();
         this.#dependencies.events.onRegistryChanged?.();
+        if (this.#isMisplaced(this.#registry)) return true;
       }
       this.#appliedIndex = run.lastIndex;
       this.#appliedTerm = run.term;

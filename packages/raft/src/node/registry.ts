@@ -74,6 +74,12 @@ export class Registry {
     return this.#instances.get(node);
   }
 
+  /** Whose data directory that is. */
+  nameOf(instanceId: string): string | undefined {
+    for (const [name, instance] of this.#instances) if (instance === instanceId) return name;
+    return undefined;
+  }
+
   addressOf(node: NodeId): MemberAddress | undefined {
     return this.#addresses.get(node);
   }

@@ -4,6 +4,7 @@
  * - `STORAGE_FULL`: no space left on the device. What was being written may or may not be there.
  * - `STORAGE_IO`: any other failure of the device. What was being written may or may not be there.
  * - `STORAGE_DAMAGED`: something that was durable is missing or changed.
+ * - `STORAGE_MISPLACED`: it is whole, and another member's.
  * - `STORAGE_CLOSED`: used after `close`, or after an earlier error.
  */
 export type StorageErrorCode =
@@ -12,6 +13,7 @@ export type StorageErrorCode =
   | 'STORAGE_FULL'
   | 'STORAGE_IO'
   | 'STORAGE_DAMAGED'
+  | 'STORAGE_MISPLACED'
   | 'STORAGE_CLOSED';
 
 const REMEDIES: Readonly<Record<StorageErrorCode, string>> = {
@@ -20,6 +22,7 @@ const REMEDIES: Readonly<Record<StorageErrorCode, string>> = {
   STORAGE_FULL: 'Free space on the device; the node then recovers from what is there.',
   STORAGE_IO: 'Check the device (kernel log, SMART), then start the node again: it recovers from what is there.',
   STORAGE_DAMAGED: 'Do not repair by hand. Move the directory away, and let the node join again under a new identity.',
+  STORAGE_MISPLACED: 'Start the node with its own data directory.',
   STORAGE_CLOSED: 'Open the storage again.',
 };
 

@@ -403,6 +403,88 @@ describe('founding a cluster', () => {
     expect(foreign).toMatchObject({ accept: false, code: 'another-cluster' });
   });
 
+  test('the same start number with another random id is a directory rolled back by exactly one start', async () => {
+    const cluster = new Cluster();
+    const leader = await cluster.startAll();
+    await cluster.clock.advance(500);
+    const victim = cluster.nodes.find((node) => node !== leader)!;
+    const identity = victim.driver.identity()!;
+    // The same start may connect as often as it likes.
+    expect(leader.driver.handler.onPeerIdentity(victim.id, identity)).toEqual({ accept: true });
+    const verdict = leader.driver.handler.onPeerIdentity(victim.id, { ...identity, start: 'another' });
+    expect(verdict).toMatchObject({ accept: false, code: 'rolled-back' });
+  });
+
+  test('between founding and registration, a member that comes with another directory is refused by whoever met the first', async () => {
+    const cluster = new Cluster();
+    for (const id of IDS) await cluster.start(id);
+    await cluster.clock.advanceUntil(() => cluster.nodes.every(({ driver }) => driver.condition() === 'serving'), 5000);
+    const [asked, other] = cluster.nodes;
+    expect(asked?.driver.instanceOf(other!.id)).toBeUndefined();
+    const verdict = asked?.driver.handler.onPeerIdentity(other!.id, {
+      instanceId: 'wiped',
+      incarnation: 1,
+      clusterId: undefined,
+    });
+    expect(verdict).toMatchObject({ accept: false, code: 'another-instance' });
+  });
+
+  test('a node that was removed while it was away is told so, says so, and asks for no votes', async () => {
+    const cluster = new Cluster();
+    await cluster.startAll();
+    await cluster.clock.advance(500);
+    const leader = leaderOf(cluster.nodes)!;
+    const away = cluster.nodes.find((node) => node !== leader)!;
+    cluster.end(away.id, 'kill');
+    leader.driver.proposeConfiguration([{ type: 'remove', node: away.id }]);
+    await cluster.clock.advance(1000);
+    expect(leader.driver.isConfigurationConfirmed()).toBe(true);
+    const { term: termBefore } = leader.driver.status();
+    await cluster.start(away.id);
+    await cluster.clock.advance(10_000);
+    const again = cluster.members.get(away.id)!.node!;
+    const identity = again.driver.identity()!;
+    const verdict = leader.driver.handler.onPeerIdentity(away.id, identity);
+    expect(verdict).toMatchObject({ accept: false, code: 'removed' });
+    again.driver.handler.onRefused(leader.id, 'removed', 'n was removed');
+    await cluster.clock.advance(5000);
+    expect(again.driver.condition()).toBe('removed');
+    expect(again.driver.status().role).toBe('follower');
+    expect(leader.driver.status().term).toBe(termBefore);
+  });
+
+  test('a node that finds its directory registered under another name stops', async () => {
+    const cluster = new Cluster();
+    await cluster.startAll();
+    await cluster.clock.advance(500);
+    const leader = leaderOf(cluster.nodes)!;
+    const [one, two] = cluster.nodes.filter((node) => node !== leader) as [TestNode, TestNode];
+    cluster.end(one.id, 'kill');
+    cluster.end(two.id, 'kill');
+    cluster.members.set(two.id, { disk: cluster.members.get(one.id)!.disk, node: undefined });
+    await cluster.start(two.id);
+    await cluster.clock.advance(3000);
+    const misplaced = cluster.members.get(two.id)!.node!;
+    expect(misplaced.driver.condition()).toBe('stopped');
+    expect(misplaced.driver.conditionReason()).toContain(`the data directory is that of ${one.id}`);
+  });
+
+  test('stopping does not wait for ever for a disk that does not answer', async () => {
+    let delayMs = 0;
+    const cluster = new Cluster({ stopTimeoutMs: 2000 }, { syncDelayMs: () => delayMs });
+    const leader = await cluster.startAll();
+    await cluster.clock.advance(500);
+    delayMs = 3_600_000;
+    propose(leader, 'hangs');
+    await cluster.clock.advance(10);
+    let hasStopped = false;
+    void leader.driver.stop().then(() => {
+      hasStopped = true;
+    });
+    await cluster.clock.advance(4000);
+    expect(hasStopped).toBe(true);
+  });
+
   // Found by the simulator: the leader registered the directory that it remembered under the name.
   test('a name that was removed and added again stands for the directory that comes with it, not for the one that left', async () => {
     const cluster = new Cluster();
