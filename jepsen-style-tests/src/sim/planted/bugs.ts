@@ -123,8 +123,23 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: 'commit-beyond-verified',
     row: 18,
-    what: 'an append without entries commits what it has not verified',
+    what: 'a heartbeat or an append commits what it has not verified',
     edits: [
+      {
+        module: 'raft/dist/core/replication',
+        find: 'const known = progress.match < commitIndex ? progress.match : commitIndex;',
+        replace: 'const known = commitIndex;',
+      },
+      {
+        module: REPLICA,
+        find: 'if (message.commitIndex > lastIndex) {',
+        replace: 'state.commitTo(min(message.commitIndex, lastIndex)); if (message.commitIndex < 0) {',
+      },
+      {
+        module: REPLICA,
+        find: 'state.commitTo(message.commitIndex); state.send',
+        replace: 'state.send',
+      },
       {
         module: REPLICA,
         find: 'state.commitTo(min(message.commitIndex, lastOfMessage));',

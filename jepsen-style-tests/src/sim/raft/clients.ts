@@ -8,7 +8,8 @@ import type { RaftChecker } from './checker.ts';
 import type { Profile } from './profile.ts';
 import type { SimNode } from './sim-node.ts';
 
-const TIMEOUT_US = 3_000_000;
+/** Some clients give up early: they are the ones who see a new leader while an old one still answers others. */
+const TIMEOUTS_US = [300_000, 1_000_000, 3_000_000];
 const RETRY_US = 50_000;
 
 interface Request {
@@ -87,7 +88,7 @@ export class Clients {
     this.#serial += 1;
     const request: Request = { isRead, floor: this.#floor, serial: this.#serial, isOver: false };
     this.#waiting += 1;
-    this.#world.in(TIMEOUT_US, () => {
+    this.#world.in(this.#chance.pick(TIMEOUTS_US), () => {
       if (request.isOver) return;
       this.#finish(request);
       this.unknown += 1;
