@@ -755,6 +755,8 @@ export class ClientCore implements RequestHost, LinkOwner {
       // Too old an `openedAfter`, or the session of this secret is over: begin again with a new one.
       const successor = new Session(this.#random.secret(), this.#options.ttlMs);
       this.#replaceSession(successor, session.end('session-ended', expiredError()));
+      // Only the welcome of another connection has a newer index.
+      this.#link?.fail(refusal.message);
     }
     this.#afterRetryDelay(now, () => {
       if (this.#link !== undefined && this.#session.id === 0 && this.#session.attachSentMs === undefined)

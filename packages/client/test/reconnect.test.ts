@@ -351,3 +351,30 @@ async function granted<Value>(world: World, promise: Promise<Value>): Promise<Va
   await world.settle();
   return promise;
 }
+
+test('an open that the service calls too old is made anew on another connection, whose index is newer', async () => {
+  const { world, cluster, client } = await connected();
+  const first = cluster.session.id;
+  // Many sessions have come and gone since the client connected: the service remembers only the newest.
+  cluster.index += 1_000_000;
+  const watermark = cluster.index;
+  cluster.intercept = (connection, message) => {
+    if (message[0] !== 'open' || message[4] >= watermark) return false;
+    connection.push([
+      'error',
+      0,
+      message[1],
+      'LOCKD_SESSION_EXPIRED',
+      'this open is too old',
+      'not-applied',
+      false,
+      null,
+    ]);
+    return true;
+  };
+  cluster.endSession(first, true);
+  await world.advance(5000);
+  const acquiring = outcome(client.acquire('a'));
+  await world.settle();
+  expect(acquiring.value?.held).toBe(true);
+});
