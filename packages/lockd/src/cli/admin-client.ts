@@ -19,33 +19,34 @@ export async function askCluster(
   let noLeader: AdminAnswer | undefined;
   for (const endpoint of settings.list('endpoints') ?? DEFAULT_ENDPOINTS) {
     const url = endpoint.includes('://') ? endpoint : `ws://${endpoint}`;
-    const answer = await askOne(url, settings.text('credentials'), op, request);
-    if (!('failure' in answer)) {
+    const { answer, failure, wasSent } = await askOne(url, settings.text('credentials'), op, request);
+    if (answer !== undefined) {
       // Of one that takes no part, or is alone: another one may know better.
       if (answer.ok || answer.reason !== 'no-leader') return answer;
       noLeader = answer;
       continue;
     }
     // It may have been done all the same: a leader that is removed goes before it has answered.
-    if (answer.wasSent) request = { ...args, repeated: true };
-    reasons.push(`${url}: ${answer.failure}`);
+    if (wasSent) request = { ...args, repeated: true };
+    reasons.push(`${url}: ${failure}`);
   }
   if (noLeader !== undefined) return noLeader;
   throw new CommandFailure(`no node answers (${reasons.join('; ')}): check --endpoints`, EXIT.unavailable);
 }
 
-interface NoAnswer {
+/** The answer, or why there is none. */
+interface Reply {
+  readonly answer: AdminAnswer | undefined;
   readonly failure: string;
   readonly wasSent: boolean;
 }
 
-/** The answer, or why there is none. */
 function askOne(
   url: string,
   credentials: string | undefined,
   op: string,
   args: Readonly<Record<string, unknown>>,
-): Promise<AdminAnswer | NoAnswer> {
+): Promise<Reply> {
   return new Promise((resolve) => {
     let socket: WebSocket;
     let wasSent = false;
@@ -53,13 +54,15 @@ function askOne(
     const finish = (answer: AdminAnswer | string): void => {
       cancel();
       socket?.terminate();
-      resolve(typeof answer === 'string' ? { failure: answer, wasSent } : answer);
+      resolve(
+        typeof answer === 'string' ? { answer: undefined, failure: answer, wasSent } : { answer, failure: '', wasSent },
+      );
     };
     try {
       socket = new WebSocket(url, SUBPROTOCOL_JSON, { perMessageDeflate: false });
     } catch (error) {
       cancel();
-      resolve({ failure: error instanceof Error ? error.message : String(error), wasSent });
+      resolve({ answer: undefined, failure: error instanceof Error ? error.message : String(error), wasSent });
       return;
     }
     socket.on('error', (error) => finish(error.message === '' ? 'cannot connect' : error.message));
