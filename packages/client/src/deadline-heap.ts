@@ -16,9 +16,9 @@ export interface Deadline {
 export class Alarm implements Deadline {
   dueMs = 0;
   heapIndex = -1;
-  readonly #callback: () => void;
+  readonly #callback: (now: Instant) => void;
 
-  constructor(callback: () => void) {
+  constructor(callback: (now: Instant) => void) {
     this.#callback = callback;
   }
 
@@ -26,8 +26,8 @@ export class Alarm implements Deadline {
     return false;
   }
 
-  onDue(): void {
-    this.#callback();
+  onDue(now: Instant): void {
+    this.#callback(now);
   }
 }
 

@@ -114,3 +114,23 @@ export function refusalError(refusal: Refusal): LockdError {
 export function invalid(message: string): LockdError {
   return new LockdError('LOCKD_INVALID', message, { retryable: false, outcome: 'not-applied' });
 }
+
+export function closedError(): LockdError {
+  return new LockdError('LOCKD_CLOSED', 'the client is closed', { retryable: false, outcome: 'unknown' });
+}
+
+export function unacknowledgedError(): LockdError {
+  const message = 'the client was closed before an answer came; what it held is free after the TTL of its session';
+  return new LockdError('LOCKD_OUTCOME_UNKNOWN', message, { retryable: false, outcome: 'unknown' });
+}
+
+export function expiredError(): LockdError {
+  const message =
+    'the session ended before an answer came: everything it held is lost; a new session is opened, so try again';
+  return new LockdError('LOCKD_SESSION_EXPIRED', message, { retryable: true, outcome: 'unknown' });
+}
+
+/** Refused here, before anything was sent. */
+export function overloadedError(message: string): LockdError {
+  return new LockdError('LOCKD_OVERLOADED', message, { retryable: true, outcome: 'not-applied' });
+}

@@ -5,6 +5,7 @@ const BACKOFF_MAX_MS = 2000;
 /** How long an address that could not be reached is not tried just because somebody says its node leads. */
 const UNREACHABLE_MS = 5000;
 const MAX_ENDPOINTS = 256;
+const NONE: ReadonlySet<string> = new Set();
 
 /**
  * Which endpoint to try next, and when: a state machine over what nodes have said and which dials failed. Endpoints come
@@ -80,21 +81,25 @@ export class LeaderRouting {
     return Math.round(ceiling / 2 + (this.#random() * ceiling) / 2);
   }
 
-  /** The leader where it can be reached, else the next of all in turn; those that failed lately, or were lost, last. */
-  next(nowMs: number): string {
+  /**
+   * The leader where it can be reached, else the next of all in turn; those that failed lately, or were lost, last. Never
+   * one of `busy`, to which there is a connection; undefined where that leaves none.
+   */
+  next(nowMs: number, busy: ReadonlySet<string> = NONE): string | undefined {
     const leader = this.leaderToTry(nowMs);
-    if (leader !== undefined) return leader;
+    if (leader !== undefined && !busy.has(leader)) return leader;
     const endpoints = this.endpoints;
     let oldest: string | undefined;
     for (let step = 0; step < endpoints.length; step++) {
       const endpoint = endpoints[(this.#cursor + step) % endpoints.length] as string;
+      if (busy.has(endpoint)) continue;
       if (endpoint !== this.#lastLost && this.#isReachable(endpoint, nowMs)) {
         this.#cursor = (this.#cursor + step + 1) % endpoints.length;
         return endpoint;
       }
       if (oldest === undefined || this.#until(endpoint) < this.#until(oldest)) oldest = endpoint;
     }
-    return oldest ?? (this.#configured[0] as string);
+    return oldest;
   }
 
   #until(endpoint: string): number {

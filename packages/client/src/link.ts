@@ -12,6 +12,8 @@ import type { Connection, ConnectionHandler, Transport } from './transport.ts';
 
 /** What a link tells its owner. Each call names the link, because the owner may have several while it looks for the leader. */
 export interface LinkOwner {
+  /** The connection is open: what to say first. */
+  helloOf(link: Link): Hello;
   onWelcome(link: Link, welcome: Welcome): void;
   /** A frame has arrived: called before its messages. */
   onFrameBegin(link: Link): void;
@@ -24,9 +26,11 @@ export interface LinkOwner {
 /** One connection: hello first, then lists of messages in frames. Knows the codec and nothing of sessions. */
 export class Link implements ConnectionHandler {
   readonly endpoint: string;
-  /** Sessions and their epochs that the hello named. */
-  readonly hello: Hello;
   readonly startedMs: number;
+  /** As it was sent; undefined until the connection is open. */
+  hello: Hello | undefined;
+  /** Dialled because another one is doubted: of no use once that one speaks again. */
+  isProbe = false;
   welcome: Welcome | undefined;
   /** Something was sent that wants an answer, and nothing has arrived since. */
   silentSinceMs: number | undefined;
@@ -36,9 +40,8 @@ export class Link implements ConnectionHandler {
   readonly #connection: Connection;
   #codec: Codec | undefined;
 
-  constructor(transport: Transport, endpoint: string, hello: Hello, owner: LinkOwner, nowMs: number) {
+  constructor(transport: Transport, endpoint: string, owner: LinkOwner, nowMs: number) {
     this.endpoint = endpoint;
-    this.hello = hello;
     this.startedMs = nowMs;
     this.#owner = owner;
     this.#connection = transport.open(endpoint, this);
@@ -87,6 +90,7 @@ export class Link implements ConnectionHandler {
       return;
     }
     this.#codec = codec;
+    this.hello = this.#owner.helloOf(this);
     this.#connection.send(codec.encode([['hello', this.hello]]));
   }
 

@@ -61,12 +61,17 @@ export class FakeConnection implements Connection {
     if (!this.isOpen) return;
     const messages = this.#cluster.codec.decode(frame).map((raw) => parseClientMessage(raw) as ClientMessage);
     this.#cluster.frames.push({ endpoint: this.endpoint, messages });
-    this.#cluster.world.post(() => this.#cluster.receive(this, messages));
+    for (const message of messages) {
+      if (message[0] === 'attach') this.#cluster.attachesAsked.push([message[2], message[4]]);
+      if (message[0] === 'hello')
+        for (const [session, , epoch] of message[1].sessions ?? []) this.#cluster.attachesAsked.push([session, epoch]);
+    }
+    this.#cluster.deliver(this.endpoint, () => this.#cluster.receive(this, messages));
   }
 
   close(): void {
     if (!this.isOpen) return;
-    this.#cluster.world.post(() => this.break('closed by the client'));
+    this.#cluster.deliver(this.endpoint, () => this.break('closed by the client'));
   }
 
   // The node's side.
@@ -74,7 +79,7 @@ export class FakeConnection implements Connection {
   push(...messages: ServerMessage[]): void {
     if (!this.isOpen || messages.length === 0) return;
     const frame = this.#cluster.codec.encode(messages);
-    this.#cluster.world.post(() => {
+    this.#cluster.deliver(this.endpoint, () => {
       if (this.isOpen) this.handler.onFrame(frame);
     });
   }
@@ -102,11 +107,20 @@ export class FakeCluster {
   readonly connections = new Set<FakeConnection>();
   readonly sessions = new Map<number, FakeSession>();
   readonly dials: string[] = [];
+  /** What clients have asked for in hellos and by itself, in the order sent. */
+  readonly attachesAsked: [session: number, epoch: number][] = [];
   /** Applies, but answers get lost. */
   isMute = false;
+  /** Stopped like a process by SIGSTOP: what is sent to them waits, they say nothing, and dials never open. */
+  readonly #stopped = new Map<string, (() => void)[]>();
+  /** Nodes that believe something else than the rest about who leads. */
+  readonly beliefs = new Map<string, string | undefined>();
+  readonly #unserved: { readonly connection: FakeConnection; readonly message: ClientMessage }[] = [];
   /** Neither applies nor answers. */
   isDeaf = false;
   acknowledgesRenewals = true;
+  /** Takes nothing but hellos while nobody leads, or the leader is stopped, or on a node with beliefs of its own. */
+  requiresLeader = false;
   /** Returns true where it has dealt with the message. */
   intercept: ((connection: FakeConnection, message: ClientMessage) => boolean) | undefined;
   readonly grants: {
@@ -136,7 +150,8 @@ export class FakeCluster {
       open: (endpoint, handler) => {
         this.dials.push(endpoint);
         const connection = new FakeConnection(this, endpoint, handler);
-        this.world.post(() => {
+        this.deliver(endpoint, () => {
+          if (!connection.isOpen) return;
           if (this.nodes.get(endpoint)?.isUp !== true) {
             connection.isOpen = false;
             handler.onClose('ECONNREFUSED');
@@ -193,7 +208,42 @@ export class FakeCluster {
 
   elect(endpoint: string | undefined): void {
     this.leader = endpoint;
-    for (const connection of this.connections) connection.push(['leader', this.#leader()]);
+    for (const connection of this.connections) connection.push(['leader', this.#leader(connection.endpoint)]);
+    // What was on its way to the old one is lost, and nothing more is taken before the session is attached anew.
+    const lost = new Map<number, FakeConnection>();
+    for (const { connection, message } of this.#unserved.splice(0)) {
+      if (message[0] === 'attach') lost.set(message[2], connection);
+      else if (message[0] !== 'open' && typeof message[1] === 'number') lost.set(message[1], connection);
+    }
+    for (const [id, connection] of lost) {
+      const session = this.sessions.get(id);
+      if (session?.connection === connection) session.connection = undefined;
+      connection.push(['reattach', id]);
+    }
+  }
+
+  /** SIGSTOP. A cluster whose leader is stopped takes no operations. */
+  stop(endpoint: string): void {
+    if (!this.#stopped.has(endpoint)) this.#stopped.set(endpoint, []);
+  }
+
+  /** SIGCONT: what was sent meanwhile arrives. */
+  resume(endpoint: string): void {
+    const waiting = this.#stopped.get(endpoint) ?? [];
+    this.#stopped.delete(endpoint);
+    if (endpoint === this.leader)
+      for (const { connection, message } of this.#unserved.splice(0)) this.receive(connection, [message]);
+    // At once: what is on the wire now was sent later.
+    for (const deliver of waiting) deliver();
+  }
+
+  /** Over the wire, from or to a node that may be stopped by the time. */
+  deliver(endpoint: string, action: () => void): void {
+    this.world.post(() => {
+      const waiting = this.#stopped.get(endpoint);
+      if (waiting === undefined) action();
+      else waiting.push(action);
+    });
   }
 
   /** Somebody else's lock, taken and given back by the test. */
@@ -247,15 +297,30 @@ export class FakeCluster {
     for (const message of messages) {
       if (!connection.isOpen || this.isDeaf) return;
       if (this.intercept?.(connection, message) === true) continue;
+      // Whatever goes through the log goes through a leader that serves.
+      const isServed =
+        this.leader !== undefined &&
+        !this.#stopped.has(this.leader) &&
+        !this.beliefs.has(connection.endpoint) &&
+        !this.#unserved.some((earlier) => earlier.connection === connection);
+      if (this.requiresLeader && !isServed && message[0] !== 'hello' && message[0] !== 'goodbye') {
+        this.#unserved.push({ connection, message });
+        continue;
+      }
       this.#handle(connection, message);
     }
   }
 
-  #leader(): { name: string; client: string | null } | null {
-    if (this.leader === undefined) return null;
+  #leaderOf(endpoint: string): string | undefined {
+    return this.beliefs.has(endpoint) ? this.beliefs.get(endpoint) : this.leader;
+  }
+
+  #leader(believer: string): { name: string; client: string | null } | null {
+    const leader = this.#leaderOf(believer);
+    if (leader === undefined) return null;
     return {
-      name: (this.nodes.get(this.leader) as { name: string }).name,
-      client: this.hidesLeader ? null : this.leader,
+      name: (this.nodes.get(leader) as { name: string }).name,
+      client: this.hidesLeader ? null : leader,
     };
   }
 
@@ -263,17 +328,18 @@ export class FakeCluster {
     switch (message[0]) {
       case 'hello': {
         connection.hello = message[1];
-        const isLeader = this.leader === connection.endpoint;
+        const leader = this.#leaderOf(connection.endpoint);
+        const isLeader = leader === connection.endpoint;
         const attaching =
           (message[1].sessions?.length ?? 0) > 0 &&
-          (isLeader || this.leader === undefined || message[1].onlyLeader !== true);
+          (isLeader || leader === undefined || message[1].onlyLeader !== true);
         connection.push([
           'welcome',
           {
             version: 1,
             clusterId: 'fake',
             node: (this.nodes.get(connection.endpoint) as { name: string }).name,
-            leader: this.#leader(),
+            leader: this.#leader(connection.endpoint),
             isLeader,
             members: [...this.nodes].map(([client, node]) => ({ name: node.name, client, role: 'voter' })),
             index: this.index,
@@ -281,7 +347,7 @@ export class FakeCluster {
             limits: { maxFrameBytes: 4_194_304, maxNameBytes: 512, window: 1024 },
           },
         ]);
-        if (attaching)
+        if (attaching && (!this.requiresLeader || isLeader))
           for (const [id, nonce, epoch] of message[1].sessions ?? []) this.#attach(connection, 0, id, nonce, epoch);
         return;
       }
@@ -339,6 +405,9 @@ export class FakeCluster {
       case 'status':
         this.#say(connection, ['result', message[1], { name: this.nodes.get(connection.endpoint)?.name }]);
         return;
+      case 'admin':
+        this.#say(connection, ['result', message[1], { ok: false, reason: 'unsupported', message: 'a fake' }]);
+        return;
       default:
         this.#operation(connection, message);
     }
@@ -348,7 +417,10 @@ export class FakeCluster {
     connection: FakeConnection,
     message: Exclude<
       ClientMessage,
-      readonly ['hello' | 'open' | 'attach' | 'renew' | 'goodbye' | 'ask' | 'inspect' | 'list' | 'status', ...unknown[]]
+      readonly [
+        'hello' | 'open' | 'attach' | 'renew' | 'goodbye' | 'ask' | 'inspect' | 'list' | 'status' | 'admin',
+        ...unknown[],
+      ]
     >,
   ): void {
     const [, id, seq, acked] = message;
@@ -359,7 +431,8 @@ export class FakeCluster {
     }
     if (session.connection !== connection) return;
     if (seq > acked + 1024) throw new Error(`the client left its window: seq ${seq}, acked ${acked}`);
-    if (seq > session.highestSeq + 1) throw new Error(`the client skipped from seq ${session.highestSeq} to ${seq}`);
+    if (seq > Math.max(session.highestSeq, acked) + 1)
+      throw new Error(`the client skipped from seq ${session.highestSeq} to ${seq}`);
     const earlier = session.applied.get(seq);
     if (earlier !== undefined) {
       const withoutAcked = (fields: readonly unknown[]): string => JSON.stringify(fields.toSpliced(3, 1));
