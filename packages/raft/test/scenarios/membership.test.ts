@@ -180,6 +180,15 @@ describe('removal', () => {
     expect(cluster.leader!.appliedCommands()).toEqual(['x']);
   });
 
+  test('a removed node that can be reached learns of it', () => {
+    const cluster = new CoreCluster(['a', 'b', 'c']);
+    cluster.elect('a');
+    change(cluster, remove('c'));
+    cluster.advance(10);
+    expect(configurationAt(cluster, 'c').voters).toEqual(['a', 'b']);
+    expect(cluster.member('c').node.status().role).toBe('learner');
+  });
+
   test('a removed node that never heard of it disturbs nobody (row 28)', () => {
     const cluster = new CoreCluster(['a', 'b', 'c', 'd']);
     cluster.elect('a');
