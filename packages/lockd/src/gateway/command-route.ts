@@ -68,6 +68,8 @@ export class CommandRoute {
   /** Queues one encoded command (without its kind byte) for this turn. `body` is copied. */
   add(body: Uint8Array, owner: CommandOwner | undefined, tag: number): void {
     this.#batch.add(body, owner, tag);
+    // Beyond a bound Raft would refuse the whole turn's commands, and a link would not carry them.
+    if (this.#batch.byteLength >= GATEWAY_LIMITS.maxBatchBytes) this.flush();
     if (this.#flushIsDue) return;
     this.#flushIsDue = true;
     this.#dependencies.clock.endOfTurn(this.#flushAtEndOfTurn);

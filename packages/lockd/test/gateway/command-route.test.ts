@@ -15,18 +15,22 @@ class Bench {
   answer: 'accepted' | 'overloaded' | 'transferring' | 'invalid' = 'accepted';
   isLinked = true;
   lossesTold = 0;
+  /** Bytes of the largest batch handed on. */
+  largest = 0;
   readonly refused: string[] = [];
   readonly route = new CommandRoute({
     self: SELF,
     clock: this.clock,
     patienceMs: 500,
     propose: (bytes, start, ends): ProposeResult => {
+      this.largest = Math.max(this.largest, bytes.length);
       if (this.answer !== 'accepted') return { type: 'refused', reason: this.answer, leader: SELF };
       this.proposed.push(...commands(bytes, start, ends));
       return { type: 'accepted', firstIndex: 1, term: 1 } as ProposeResult;
     },
     wake: () => {},
     sendApp: (to, payload) => {
+      if (payload.type === 'forward') this.largest = Math.max(this.largest, payload.bytes.length);
       if (this.isLinked) this.sent.push({ to, payload });
       return this.isLinked;
     },
@@ -63,6 +67,25 @@ function commands(bytes: Uint8Array, start: number, ends: Uint32Array): number[]
 const command = (value: number): Uint8Array => Uint8Array.of(value);
 
 describe('the way of commands into the log', () => {
+  test.each(['leader', 'follower'] as const)(
+    'a turn with very many of them hands them on in parts, in order, at a %s',
+    (role) => {
+      const bench = new Bench();
+      bench.status(role, role === 'leader' ? SELF : OTHER);
+      const large = new Uint8Array(64 * 1024);
+      for (let value = 0; value < 300; value++) {
+        large[0] = value % 256;
+        bench.route.add(large, bench.owner(), value);
+      }
+      bench.clock.endTurn();
+      const handedOn = role === 'leader' ? bench.proposed : bench.forwarded();
+      expect(handedOn).toEqual(Array.from({ length: 300 }, (_, value) => value % 256));
+      // More at once is no valid proposal, and no frame of a link.
+      expect(bench.largest).toBeLessThanOrEqual(2 * 1024 * 1024);
+      expect(bench.refused).toEqual([]);
+    },
+  );
+
   test('a turn’s commands are one proposal, in order', () => {
     const bench = new Bench();
     bench.status('leader', SELF);
