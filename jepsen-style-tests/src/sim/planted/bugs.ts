@@ -88,7 +88,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'if (index <= commitIndex)',
       },
     ],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'late-append-truncates',
@@ -118,7 +118,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         } else this.log.append(run);`,
       },
     ],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'commit-beyond-verified',
@@ -146,7 +146,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'state.commitTo(min(message.commitIndex, log.lastIndex));',
       },
     ],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'purged-point-is-conflict',
@@ -160,7 +160,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     if (!isShared && message.previousIndex < log.baseIndex) log.truncateFrom(log.baseIndex + 1);`,
       },
     ],
-    seed: 1,
+    seed: 10,
   },
   {
     name: 'commit-without-quorum',
@@ -191,7 +191,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'send(message);',
       },
     ],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'term-written-after-log',
@@ -228,7 +228,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'if (this.#configuration.voters.length === 0) this.#setConfiguration(metadata.configuration);',
       },
     ],
-    seed: 1,
+    seed: 2,
   },
   {
     name: 'snapshot-named-before-durable',
@@ -242,7 +242,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
           'await this.#name(this.#byteLength, this.#hash.value(), options.replaceLog); await this.#file.commit();',
       },
     ],
-    seed: 1,
+    seed: 17,
   },
   {
     name: 'read-before-first-commit',
@@ -309,7 +309,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'if (block.previousTerm !== previous.run.term)',
       },
     ],
-    seed: 1,
+    seed: 10,
   },
   {
     name: 'blocks-left-above-truncation',
@@ -322,7 +322,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: '',
       },
     ],
-    seed: 1,
+    seed: 4,
   },
   {
     name: 'vote-released-by-installation',
