@@ -253,6 +253,10 @@ export class ClientCore implements RequestHost {
     return this.#connector.link === undefined;
   }
 
+  get isAwaited(): boolean {
+    return this.session.isAwaited;
+  }
+
   onTime(now: Instant): void {
     this.#keeper.watch(now);
     const { link } = this.#connector;
@@ -280,7 +284,12 @@ export class ClientCore implements RequestHost {
   }
 
   flushSoon(): void {
-    if (this.#isFlushScheduled || this.#connector.link === undefined) return;
+    if (this.#isFlushScheduled) return;
+    if (this.#connector.link === undefined) {
+      // Nobody to send it to: at least the process shall not end before whoever awaits it has heard.
+      this.arm(this.now());
+      return;
+    }
     this.#isFlushScheduled = true;
     this.#clock.endOfTurn(this.#flush);
   }

@@ -19,6 +19,9 @@ export abstract class Operation {
   /** Waits in a queue of its session. */
   isQueued = false;
 
+  /** Somebody waits for its answer, and nothing but the end of the session bounds that. */
+  readonly isAwaited: boolean = false;
+
   /** Ends up holding something; the others change or give back what is held. */
   readonly isAcquire: boolean = false;
 
@@ -70,6 +73,7 @@ export class Deferred<Value> {
 
 /** An operation that somebody awaits. Releases and cancels are tried again for as long as the session lives. */
 export abstract class AwaitedOperation<Value> extends Operation {
+  override readonly isAwaited: boolean = true;
   readonly deferred: Deferred<Value> = new Deferred<Value>();
 
   override refused(refusal: Refusal): 'retry' | undefined {

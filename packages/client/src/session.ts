@@ -79,6 +79,14 @@ export class Session {
     );
   }
 
+  /** Somebody waits for an answer to something that is sent or about to be. Slow. */
+  get isAwaited(): boolean {
+    for (let seq = this.#acked + 1; seq < this.#nextSeq; seq++) {
+      if (this.#unanswered[seq & MASK]?.isAwaited === true) return true;
+    }
+    return this.#urgent.isAwaited;
+  }
+
   get #hasRoom(): boolean {
     return this.#nextSeq <= this.#acked + WINDOW;
   }
@@ -307,6 +315,10 @@ class OperationQueue {
 
   get length(): number {
     return this.#items.length - this.#head - this.#withdrawn;
+  }
+
+  get isAwaited(): boolean {
+    return this.#items.some((operation) => operation?.isAwaited === true);
   }
 
   push(operation: Operation): void {

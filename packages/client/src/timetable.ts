@@ -9,6 +9,8 @@ export interface TimetableOwner {
   onTime(now: Instant): void;
   /** No connection keeps the process alive. */
   readonly isAlone: boolean;
+  /** Somebody waits for something that has no deadline of its own. Asked only where the other is true. */
+  readonly isAwaited: boolean;
 }
 
 /** Difference of the two clocks' pace that makes the wall clock's view of every deadline worth a look. */
@@ -56,7 +58,7 @@ export class Timetable {
   wakeAt(dueMs: number): void {
     if (this.#isStopped) return;
     // A connection keeps the process alive by itself. Without one, whoever awaits something must get an answer.
-    const keepsAlive = this.#owner.isAlone && this.waits.size > 0;
+    const keepsAlive = this.#owner.isAlone && (this.waits.size > 0 || this.#owner.isAwaited);
     if (dueMs >= this.#timerDueMs && (this.#timerKeepsAlive || !keepsAlive)) return;
     this.#cancelTimer?.();
     this.#timerDueMs = Math.min(dueMs, this.#timerDueMs);

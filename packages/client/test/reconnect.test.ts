@@ -141,6 +141,31 @@ describe('finding the leader', () => {
     expect(keepsAlive()).toBe(false);
   });
 
+  test('also for a release or an extension, which have no deadline but that of the session; not for what nobody awaits', async () => {
+    const { world, cluster, client } = await connected();
+    const keepsAlive = (): boolean => [...world.clock.timers].some((timer) => timer.keepsAlive);
+    const lock = await granted(world, client.acquire('a'));
+    const leased = await granted(world, client.acquire('b', { lease: '1m' }));
+    const free = cluster.occupy('c');
+    const controller = new AbortController();
+    void outcome(client.acquire('c', { wait: '1h', signal: controller.signal }));
+    await world.advance(1000);
+    for (const endpoint of cluster.endpoints) cluster.kill(endpoint);
+    controller.abort();
+    free();
+    await world.advance(5000);
+    // A cancel is on its way, and its caller has gone.
+    expect(keepsAlive()).toBe(false);
+    const releasing = outcome(lock.release());
+    expect(keepsAlive()).toBe(true);
+    const extending = outcome(leased.extend('1m'));
+    await world.advance(15_000);
+    expect(releasing.error).toMatchObject({ code: 'LOCKD_SESSION_EXPIRED', outcome: 'unknown' });
+    expect(extending.state).toBe('rejected');
+    await world.advance(3000);
+    expect(keepsAlive()).toBe(false);
+  });
+
   test('wrong credentials fail at once', async () => {
     const world = new World();
     const cluster = new FakeCluster(world);
