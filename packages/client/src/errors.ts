@@ -1,4 +1,12 @@
-import type { EndReason, ErrorCode, ErrorDetail, HolderInfo, Outcome } from './protocol/index.ts';
+import {
+  type EndReason,
+  type ErrorCode,
+  type ErrorDetail,
+  type HolderInfo,
+  type Outcome,
+  originalName,
+} from './protocol/index.ts';
+import { shownHolder } from './shown.ts';
 
 export interface LockdErrorOptions {
   readonly retryable: boolean;
@@ -32,10 +40,10 @@ export class LockdError extends Error {
     this.code = code;
     this.retryable = options.retryable;
     this.outcome = options.outcome;
-    this.holder = options.detail?.holder;
+    this.holder = options.detail?.holder && shownHolder(options.detail.holder);
     this.because = options.detail?.because;
     this.retryAfterMs = options.detail?.retryAfterMs;
-    this.cycle = options.detail?.cycle;
+    this.cycle = options.detail?.cycle?.map(originalName);
   }
 }
 

@@ -20,9 +20,9 @@ import {
   LIMITS,
   type NameInfo,
   type NodeStatus,
-  originalName,
 } from './protocol/index.ts';
 import { Semaphore } from './semaphore.ts';
+import { shownInfo } from './shown.ts';
 
 /** What a caller of `withLock` runs while it holds the lock. */
 export type LockBody<Value> = (lock: HeldLock) => Value | PromiseLike<Value>;
@@ -164,6 +164,7 @@ export class LockClient implements AsyncDisposable {
         });
       for (const row of page) rows.push(nameInfo(row));
       if (page.length < pageLimit) break;
+      // As it came: the place in the order is that of the canonical form.
       after = (page.at(-1) as NameInfo).name;
     }
     return rows;
@@ -290,11 +291,10 @@ function rejected(error: unknown): Promise<never> {
   throw error;
 }
 
-/** A row as it came, with its name as users write it. */
+/** A row as it came, with names and metadata as users write them. */
 function nameInfo(row: unknown): NameInfo {
   if (typeof row !== 'object' || row === null || typeof (row as NameInfo).name !== 'string') {
     throw new LockdError('LOCKD_PROTOCOL', 'a row has no name', { retryable: false, outcome: 'not-applied' });
   }
-  const info = row as NameInfo;
-  return { ...info, name: originalName(info.name) };
+  return shownInfo(row as NameInfo);
 }

@@ -13,6 +13,7 @@ import type {
   HolderInfo,
 } from './protocol/index.ts';
 import type { Session } from './session.ts';
+import { shownHolder } from './shown.ts';
 
 /** What a request needs of the client it belongs to. */
 export interface RequestHost {
@@ -238,7 +239,7 @@ export class LockRequest extends Operation implements Deadline {
     if (this.#isCancelled) return undefined;
     if (this.spec.isTry && refusal.code === 'LOCKD_BUSY') {
       const { holder, because, retryAfterMs } = refusal.detail ?? {};
-      this.deferred.resolve({ ok: false, holder, because, retryAfterMs });
+      this.deferred.resolve({ ok: false, holder: holder && shownHolder(holder), because, retryAfterMs });
     } else {
       this.deferred.reject(refusalError(refusal));
     }

@@ -10,6 +10,7 @@ import {
   LIMITS,
   nameProblem,
 } from './protocol/index.ts';
+import { canonicalMetadata } from './shown.ts';
 
 export interface AcquireLockOptions {
   /** How long to wait for it; 0 tries once. @default '30s' */
@@ -70,15 +71,17 @@ export function checkLease(lease: Duration | undefined): number | undefined {
   return lease === undefined ? undefined : checkDuration(lease, '`lease`', MIN_LEASE_MS);
 }
 
-export function checkMetadata(metadata: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+/** In the form in which it travels; throws LOCKD_INVALID. */
+export function checkMetadata(given: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  for (const [key, value] of Object.entries(given)) {
+    if (typeof value !== 'string') throw invalid(`metadata are strings, and ${JSON.stringify(key)} is not`);
+  }
+  const metadata = canonicalMetadata(given);
   const entries = Object.entries(metadata);
   if (entries.length > LIMITS.maxMetadataKeys)
     throw invalid(`metadata has at most ${LIMITS.maxMetadataKeys} keys, not ${entries.length}`);
   let length = 0;
-  for (const [key, value] of entries) {
-    if (typeof value !== 'string') throw invalid(`metadata are strings, and ${JSON.stringify(key)} is not`);
-    length += key.length + value.length;
-  }
+  for (const [key, value] of entries) length += key.length + value.length;
   if (length > LIMITS.maxMetadataLength)
     throw invalid(`metadata has at most ${LIMITS.maxMetadataLength} characters in all, not ${length}`);
   return metadata;

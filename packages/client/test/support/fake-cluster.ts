@@ -477,6 +477,7 @@ export class FakeCluster {
                       handle: holder.handle,
                       token: holder.token,
                       mode: 'exclusive',
+                      ...(holder.options?.metadata === undefined ? undefined : { metadata: holder.options.metadata }),
                     },
                   },
             ],
@@ -641,6 +642,7 @@ export class FakeCluster {
           handle: request.handle,
           token: request.token,
           mode: 'exclusive',
+          ...(request.options?.metadata === undefined ? undefined : { metadata: request.options.metadata }),
         })),
       waiters: of
         .filter((request) => request.state === 'waiting')
