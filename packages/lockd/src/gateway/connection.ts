@@ -18,8 +18,9 @@ export class Connection {
   state: 'hello' | 'open' | 'closed' = 'hello';
   /** By id: attached here, or on the way to be. */
   readonly sessions: Map<number, LocalSession> = new Map();
-  /** Opens, attaches and reads without an answer. */
+  /** Opens and reads without an answer. */
   requestCount = 0;
+  attachCount = 0;
   /** The client has said that it is going. */
   saidGoodbye = false;
   readonly #socket: WebSocket;

@@ -470,6 +470,12 @@ export class Gateway {
       connection.sendError(id === 0 ? session : 0, id, command.code, command.message, 'not-applied', false);
       return;
     }
+    if (connection.attachCount >= GATEWAY_LIMITS.maxRequestsPerConnection) {
+      const text = 'too many attaches without an answer';
+      connection.sendError(id === 0 ? session : 0, id, 'LOCKD_LIMIT', text, 'not-applied', false);
+      return;
+    }
+    connection.attachCount++;
     const local = new LocalSession(session, epoch, connection, id, this.#sessionOwner);
     connection.sessions.set(session, local);
     const others = this.#attaching.get(session);
@@ -480,12 +486,17 @@ export class Gateway {
 
   /** The attach will not be answered by the table any more. */
   #forgetAttaching(local: LocalSession): void {
-    const others = this.#attaching.get(local.session)?.filter((other) => other !== local);
-    if (others === undefined || others.length === 0) this.#attaching.delete(local.session);
-    else this.#attaching.set(local.session, others);
-    if (local.connection.sessions.get(local.session) === local && !local.isAttached) {
-      local.connection.sessions.delete(local.session);
-    }
+    const { session, connection } = local;
+    const before = this.#attaching.get(session);
+    const others = before?.filter((other) => other !== local) ?? [];
+    if (before !== undefined && others.length < before.length) connection.attachCount--;
+    if (others.length === 0) this.#attaching.delete(session);
+    else this.#attaching.set(session, others);
+    if (connection.sessions.get(session) !== local || local.isAttached) return;
+    // An attach that comes to nothing takes nothing from the attachment that this connection has.
+    const attached = this.#attached.get(session);
+    if (attached?.connection === connection) connection.sessions.set(session, attached);
+    else connection.sessions.delete(session);
   }
 
   #onAsk(connection: Connection, session: number, handles: readonly number[]): void {
@@ -539,7 +550,12 @@ export class Gateway {
     this.#connections.delete(connection);
     this.counters.connections = this.#connections.size;
     for (const local of connection.sessions.values()) {
-      if (this.#attached.get(local.session) === local) this.#attached.delete(local.session);
+      const attached = this.#attached.get(local.session);
+      if (attached?.connection === connection) {
+        this.#attached.delete(local.session);
+        // The attach that is on its way may come to nothing.
+        if (attached !== local) this.#detach(attached.session, attached.epoch);
+      }
       if (!local.isAttached) this.#forgetAttaching(local);
       this.#detach(local.session, local.epoch);
     }
@@ -565,6 +581,8 @@ export class Gateway {
     if (pending === undefined) return;
     const local = new LocalSession(session, 1, pending.connection, pending.id, this.#sessionOwner);
     local.isAttached = true;
+    // An earlier connection of it may have closed here, and may still wait to be told of.
+    this.#detaching.delete(session);
     pending.connection.sessions.set(session, local);
     this.#attached.set(session, local);
     pending.connection.send(['opened', pending.id, session, ttlMs]);
@@ -594,15 +612,15 @@ export class Gateway {
     const local = this.#attaching.get(session)?.find((candidate) => candidate.epoch === epoch);
     if (local === undefined) return;
     this.#forgetAttaching(local);
-    // A refused attach takes nothing from the attachment that this connection has.
-    const attached = this.#attached.get(session);
-    if (attached?.connection === local.connection) local.connection.sessions.set(session, attached);
     const { attachId, connection } = local;
     connection.sendError(attachId === 0 ? session : 0, attachId, code, message, 'not-applied', false);
   }
 
   sessionDetached(session: number): void {
     this.#detaching.delete(session);
+    // Its client is here: it opened the session again, and a connection that it had left before that was meant.
+    const local = this.#attached.get(session);
+    if (local !== undefined) this.#pushReattach(local);
   }
 
   sessionEnded(session: number, reason: string): void {

@@ -9,7 +9,7 @@ export const GATEWAY_LIMITS = {
   maxMessagesPerFrame: 8192,
   /** Operations of one session without an answer; the next one is refused. */
   maxUnansweredPerSession: 4096,
-  /** Opens, attaches and reads of one connection without an answer; the next one is refused. */
+  /** Opens and reads of one connection without an answer, and attaches too; the next one is refused. */
   maxRequestsPerConnection: 1024,
   /** New acquires are refused while so much is proposed and not committed, or waits to be proposed. */
   maxUncommittedEntries: 30_000,
