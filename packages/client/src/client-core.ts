@@ -5,11 +5,12 @@ import { closedError, LockdError, overloadedError, type Refusal, refusalError, u
 import { Emitter } from './events.ts';
 import { LeaderRouting } from './leader-routing.ts';
 import type { Link } from './link.ts';
-import { LockRequest, type RequestHost, type RequestResult, type RequestSpec } from './lock-request.ts';
+import { LockRequest, type RequestHost } from './lock-request.ts';
 import { Deferred, PlainOperation } from './operation.ts';
 import { type ClientMessage, isErrorCode, type OpenOptions, type ServerMessage } from './protocol/index.ts';
 import { Queries } from './queries.ts';
 import type { Random } from './random.ts';
+import type { RequestResult, RequestSpec } from './request-spec.ts';
 import type { Session } from './session.ts';
 import { SessionKeeper, STALL_MS } from './session-keeper.ts';
 import { Timetable } from './timetable.ts';

@@ -2,7 +2,7 @@
 import type { Instant } from './clock.ts';
 import type { Refusal } from './errors.ts';
 import type { LockRequest } from './lock-request.ts';
-import { AwaitedOperation, isWorthRetrying } from './operation.ts';
+import { AwaitedOperation, isWorthRetrying, Operation } from './operation.ts';
 import type { ClientMessage } from './protocol/index.ts';
 
 abstract class HoldOperation extends AwaitedOperation<void> {
@@ -64,4 +64,32 @@ export class Upgrade extends HoldOperation {
     if (typeof token === 'number' && Number.isSafeInteger(token)) this.request.upgraded(token);
     this.settle();
   }
+}
+
+/** Restarts the own lease of a pushed grant. */
+export class Confirmation extends Operation {
+  readonly #request: LockRequest;
+  readonly #leaseMs: number;
+
+  constructor(request: LockRequest, leaseMs: number) {
+    super();
+    this.#request = request;
+    this.#leaseMs = leaseMs;
+  }
+
+  message(session: number, seq: number, acked: number): ClientMessage {
+    return ['extend', session, seq, acked, this.#request.handle, this.#leaseMs];
+  }
+
+  succeeded(): void {
+    this.#request.confirmed(this.firstSentAt as Instant);
+  }
+
+  refused(refusal: Refusal): 'retry' | undefined {
+    if (isWorthRetrying(refusal)) return 'retry';
+    this.#request.notConfirmed(refusal);
+    return undefined;
+  }
+
+  abandoned(): void {}
 }

@@ -3,7 +3,7 @@ import { invalid, LockdError } from './errors.ts';
 import type { ClientEvents } from './events.ts';
 import { HeldLock } from './held-lock.ts';
 import type { HoldingContext } from './holding.ts';
-import type { LockRequest, RequestResult, TryResult } from './lock-request.ts';
+import type { LockRequest } from './lock-request.ts';
 import {
   type AcquireLockOptions,
   checkDuration,
@@ -21,6 +21,7 @@ import {
   type NameInfo,
   type NodeStatus,
 } from './protocol/index.ts';
+import type { RequestResult, TryResult } from './request-spec.ts';
 import { Semaphore } from './semaphore.ts';
 import { shownInfo } from './shown.ts';
 

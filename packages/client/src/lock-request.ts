@@ -1,17 +1,13 @@
 import type { Instant } from './clock.ts';
 import type { Deadline, DeadlineHeap } from './deadline-heap.ts';
 import { LockdError, LockLost, type LossReason, type Refusal, refusalError } from './errors.ts';
+import { Cancellation, Discard, Release } from './give-back.ts';
 import { HeldLock } from './held-lock.ts';
+import { Confirmation } from './hold-operations.ts';
 import { elapsedMs, laterOf, usableMs } from './lease-clock.ts';
-import { AwaitedOperation, Deferred, isWorthRetrying, Operation } from './operation.ts';
-import type {
-  AcquireOptions,
-  ClientMessage,
-  EndReason,
-  ErrorDetail,
-  GrantDetail,
-  HolderInfo,
-} from './protocol/index.ts';
+import { Deferred, Operation } from './operation.ts';
+import type { ClientMessage, EndReason, GrantDetail } from './protocol/index.ts';
+import { endError, type RequestResult, type RequestSpec } from './request-spec.ts';
 import type { Session } from './session.ts';
 import { shownHolder } from './shown.ts';
 
@@ -31,34 +27,6 @@ export interface RequestHost {
   /** Settles when the lock is released or that has taken too long; failures go to the hook. Never rejects. */
   releaseQuietly(request: LockRequest): Promise<unknown>;
 }
-
-/** What an acquire is asked for, validated. */
-export interface RequestSpec {
-  /** As the user wrote it; the first of several. */
-  readonly name: string;
-  /** Canonical; more than one is an acquire-all. */
-  readonly wireNames: string | readonly string[];
-  readonly waitMs: number;
-  readonly leaseMs: number | undefined;
-  readonly options: AcquireOptions | null;
-  readonly signal: AbortSignal | undefined;
-  /** A busy name resolves to a result instead of rejecting. */
-  readonly isTry: boolean;
-}
-
-export type TryResult =
-  | { readonly ok: true; readonly lock: HeldLock }
-  | {
-      readonly ok: false;
-      /** Who holds the name, where it is known. */
-      readonly holder: HolderInfo | undefined;
-      /** What stands in the way: a holder, an earlier waiter, or a period in which the name stays free. */
-      readonly because: ErrorDetail['because'];
-      readonly retryAfterMs: number | undefined;
-    };
-
-/** What a request's promise resolves to; undefined is `once` that was already done. */
-export type RequestResult = HeldLock | TryResult | undefined;
 
 /**
  * - `pending`: not answered yet, or not sent.
@@ -530,146 +498,5 @@ export class LockRequest extends Operation implements Deadline {
         outcome: 'unknown',
       },
     );
-  }
-}
-
-function endError(reason: EndReason, spec: RequestSpec): LockdError {
-  const name = JSON.stringify(spec.name);
-  switch (reason) {
-    case 'wait-timeout':
-      return new LockdError('LOCKD_WAIT_TIMEOUT', `${name} was not granted within ${spec.waitMs} ms`, {
-        retryable: true,
-        outcome: 'not-applied',
-      });
-    case 'deadlock':
-      return new LockdError(
-        'LOCKD_DEADLOCK',
-        `waiting for ${name} closes a cycle of waiters: release what is held and try again`,
-        { retryable: true, outcome: 'not-applied' },
-      );
-    case 'session-ended':
-      return new LockdError('LOCKD_SESSION_EXPIRED', `the session ended while waiting for ${name}: try again`, {
-        retryable: true,
-        outcome: 'not-applied',
-      });
-    case 'unknown':
-      return new LockdError(
-        'LOCKD_OUTCOME_UNKNOWN',
-        `the service no longer knows what became of the request for ${name}`,
-        { retryable: true, outcome: 'unknown' },
-      );
-    default:
-      return new LockdError('LOCKD_LOST', `the request for ${name} was ended (${reason})`, {
-        retryable: true,
-        outcome: 'not-applied',
-      });
-  }
-}
-
-/** Restarts the own lease of a pushed grant. */
-class Confirmation extends Operation {
-  readonly #request: LockRequest;
-  readonly #leaseMs: number;
-
-  constructor(request: LockRequest, leaseMs: number) {
-    super();
-    this.#request = request;
-    this.#leaseMs = leaseMs;
-  }
-
-  message(session: number, seq: number, acked: number): ClientMessage {
-    return ['extend', session, seq, acked, this.#request.handle, this.#leaseMs];
-  }
-
-  succeeded(): void {
-    this.#request.confirmed(this.firstSentAt as Instant);
-  }
-
-  refused(refusal: Refusal): 'retry' | undefined {
-    if (isWorthRetrying(refusal)) return 'retry';
-    this.#request.notConfirmed(refusal);
-    return undefined;
-  }
-
-  abandoned(): void {}
-}
-
-/** Ends a wait. Repeated until it is acknowledged or the session is over. */
-class Cancellation extends Operation {
-  readonly #request: LockRequest;
-
-  constructor(request: LockRequest) {
-    super();
-    this.#request = request;
-  }
-
-  message(session: number, seq: number, acked: number): ClientMessage {
-    return ['cancel', session, seq, acked, this.#request.handle];
-  }
-
-  succeeded(value: unknown): void {
-    this.#request.cancelled(value);
-  }
-
-  refused(refusal: Refusal): 'retry' | undefined {
-    if (isWorthRetrying(refusal)) return 'retry';
-    // Whatever the reason, nothing may stay behind.
-    this.#request.cancelled('granted');
-    return undefined;
-  }
-
-  abandoned(): void {}
-}
-
-/** Gives back a grant that came too late. Repeated until it is acknowledged or the session is over. */
-class Discard extends Operation {
-  readonly #handle: number;
-
-  constructor(handle: number) {
-    super();
-    this.#handle = handle;
-  }
-
-  message(session: number, seq: number, acked: number): ClientMessage {
-    return ['release', session, seq, acked, this.#handle];
-  }
-
-  succeeded(): void {}
-
-  refused(refusal: Refusal): 'retry' | undefined {
-    return isWorthRetrying(refusal) ? 'retry' : undefined;
-  }
-
-  abandoned(): void {}
-}
-
-/** The holder's own release. */
-class Release extends AwaitedOperation<void> {
-  readonly #request: LockRequest;
-
-  constructor(request: LockRequest) {
-    super();
-    this.#request = request;
-  }
-
-  message(session: number, seq: number, acked: number): ClientMessage {
-    return ['release', session, seq, acked, this.#request.handle];
-  }
-
-  succeeded(): void {
-    this.#request.released();
-    this.deferred.resolve();
-  }
-
-  override refused(refusal: Refusal): 'retry' | undefined {
-    if (isWorthRetrying(refusal)) return 'retry';
-    this.#request.released();
-    return super.refused(refusal);
-  }
-
-  override abandoned(error: LockdError): void {
-    // The session was closed, which releases everything: what was asked for.
-    if (error.code === 'LOCKD_CLOSED') this.deferred.resolve();
-    else super.abandoned(error);
   }
 }

@@ -1,8 +1,8 @@
 import { invalid } from './errors.ts';
 import type { HeldLock } from './held-lock.ts';
-import type { TryResult } from './lock-request.ts';
 import type { AcquireLockOptions } from './options.ts';
 import { LIMITS } from './protocol/index.ts';
+import type { TryResult } from './request-spec.ts';
 
 export type PermitOptions = Omit<AcquireLockOptions, 'mode' | 'reentrant'>;
 
