@@ -10,23 +10,26 @@ import type { Transport } from './transport.ts';
 import { webSocketTransport } from './websocket-transport.ts';
 
 export interface ConnectOptions {
-  /** WebSocket addresses of any nodes, `ws://…` or `wss://…`; the others are learnt from them. */
+  /** WebSocket addresses of any nodes, `ws://…` or `wss://…`, at most 64; the others are learnt from them. */
   readonly endpoints?: readonly string[];
   /** How frames travel, where it is not WebSocket. @default webSocketTransport() */
   readonly transport?: Transport;
-  /** How long everything held outlives the last renewal; also how long the loss of this process blocks others. @default '15s' */
+  /**
+   * How long everything held outlives the last renewal; also how long the loss of this process blocks others. From 1 s, or
+   * four election time-outs of the cluster, to which it is raised, to 24 h. @default '15s'
+   */
   readonly sessionTtl?: Duration;
   /** Bearer credential, where the cluster asks for one. */
   readonly credentials?: string;
-  /** Strings for people, shown with the session. */
+  /** Strings for people, shown with the session: at most 32 keys, and 4096 characters in all. */
   readonly metadata?: Readonly<Record<string, string>>;
   /** `release`: everything is released at once when the connection breaks, without waiting for the TTL and outside of the lease guarantees. @default 'keep' */
   readonly onDisconnect?: 'keep' | 'release';
-  /** Bound on `connect` itself. @default '10s' */
+  /** Bound on `connect` itself, which rejects with LOCKD_NO_QUORUM and the last failure then. @default '10s' */
   readonly connectTimeout?: Duration;
-  /** Bound on the answer to what does not wait: reads, `wait: 0`. @default '10s' */
+  /** Bound on the answer to what does not wait, over as many connections as that takes: reads, `wait: 0`. @default '10s' */
   readonly requestTimeout?: Duration;
-  /** Bound on disposal and `close`. @default '5s' */
+  /** Bound on disposal and `close`; what is not acknowledged by then goes to `onReleaseError`. @default '5s' */
   readonly releaseTimeout?: Duration;
   /** Acquires that may wait to be sent before more are refused with LOCKD_OVERLOADED. @default 100000 */
   readonly maxPending?: number;
@@ -50,6 +53,9 @@ function nothing(): void {}
 /**
  * Connects, opens a session and resolves with the client. Rejects with LOCKD_INVALID (options), LOCKD_NO_QUORUM (no session
  * within `connectTimeout`), LOCKD_UNAUTHORIZED or LOCKD_PROTOCOL (another version, another kind of server).
+ *
+ * A connected client keeps the process alive, like any open socket, until it is closed. Without a connection it does so only
+ * while somebody awaits an answer.
  */
 export async function connect(options: ConnectOptions): Promise<LockClient> {
   const endpoints = [...(options.endpoints ?? (options.transport === undefined ? [] : ['local']))];

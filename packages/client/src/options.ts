@@ -13,17 +13,17 @@ import {
 import { canonicalMetadata } from './shown.ts';
 
 export interface AcquireLockOptions {
-  /** How long to wait for it; 0 tries once. @default '30s' */
+  /** How long to wait for it, up to 7 days; 0 tries once. @default '30s', and 0 for `tryAcquire` */
   readonly wait?: Duration;
-  /** Its own lease, which nothing renews but `extend`. Without it the session's renewals keep the lock. */
+  /** Its own lease, from 250 ms to 7 days, which nothing renews but `extend`. Without it the session's renewals keep the lock. */
   readonly lease?: Duration;
   /** `shared` locks of a name stand together, and exclude exclusive ones. @default 'exclusive' */
   readonly mode?: 'exclusive' | 'shared';
   /** Cancels the waiting; the call rejects with the signal's own reason. No effect once the lock is held. */
   readonly signal?: AbortSignal;
-  /** Strings for people: shown by `inspect`, and to those who find the name busy. */
+  /** Strings for people: shown by `inspect`, and to those who find the name busy. At most 32 keys, and 4096 characters in all. */
   readonly metadata?: Readonly<Record<string, string>>;
-  /** It ends after this time, however alive its holder is. */
+  /** It ends after this time, from 250 ms to 7 days, however alive its holder is. */
   readonly maxHold?: Duration;
   /** The name stays reserved for at least this long after the grant, also when it is released sooner. */
   readonly minHold?: Duration;
