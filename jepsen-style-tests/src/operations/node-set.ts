@@ -13,6 +13,7 @@ export interface StatusRow {
   readonly reason: string | null;
   readonly appliedIndex: number | null;
   readonly lastIndex: number | null;
+  readonly held: number | null;
 }
 
 /** Real node processes that come and go, without proxies between them. */

@@ -1,9 +1,154 @@
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { monotonicNs, sleep, waitFor } from '../clock.ts';
 import type { Random } from '../random.ts';
+import { Holder } from './holder.ts';
+import { LockLoad } from './lock-load.ts';
+import { askNode, lockdOrThrow } from './lockd-cli.ts';
+import { NodeSet } from './node-set.ts';
+
+/** No piece of our own work may be longer. */
+const SLICE_MAX_MS = 10;
+const PROBE = fileURLToPath(new URL('loop-process.js', import.meta.url));
+
+/**
+ * So many locks held on three nodes, while others come and go: every node makes a snapshot, an empty learner catches
+ * up, a follower starts again from its snapshot. True when nothing is lost, nobody else came to lead, and no slice was too long.
+ */
 export async function runSnapshots(
-  _d: string,
-  _s: number,
-  _p: Random,
-  _print: (line: string) => void,
+  directory: string,
+  count: number,
+  ports: Random,
+  print: (line: string) => void,
 ): Promise<boolean> {
-  return true;
+  const probes = join(directory, 'probes');
+  mkdirSync(probes, { recursive: true });
+  process.env['LOOP_PROBE_DIR'] = probes;
+  process.env['NODE_OPTIONS'] = `${process.env['NODE_OPTIONS'] ?? ''} --import ${PROBE}`.trim();
+  const problems: string[] = [];
+  const rows: (readonly [what: string, value: string])[] = [];
+  // Only when asked: what is measured must not overlap.
+  const set = await NodeSet.found(join(directory, 'cluster'), 3, ports, [
+    '--snapshot-min-bytes',
+    String(8 * 1024 ** 3),
+  ]);
+  const holder = new Holder();
+  try {
+    const leader = await set.leader();
+    const { term } = await set.status();
+    const endpoint = `ws://127.0.0.1:${set.node(leader).spec.clientPort}`;
+    let startNs = monotonicNs();
+    await holder.hold(endpoint, count, (held) => print(`${held} held`));
+    const fillMs = elapsedMs(startNs);
+    rows.push([`${count} locks acquired, a second`, Math.round(count / (fillMs / 1000)).toString()]);
+    if (!(await set.settled(60_000))) problems.push('the followers did not keep up');
+    const load = await LockLoad.start(set.endpoints);
+    await sleep(3000);
+    const calm = load.lap();
+    const calmDelay = longestDelay(probes, monotonicNs() - 3e9);
+    rows.push([
+      'before: longest event-loop delay / time without a grant, ms',
+      `${calmDelay} / ${Math.round(calm.gapMs)}`,
+    ]);
+
+    startNs = monotonicNs();
+    for (const name of set.nodes.keys()) await askNode(set.node(name).spec.clientPort, 'make-snapshot');
+    const made = await waitFor(async () => {
+      const counts = await Promise.all(
+        [...set.nodes.values()].map((node) => metric(node.spec.clientPort, 'snapshots_made_total')),
+      );
+      return counts.every((value) => value >= 1) ? true : undefined;
+    }, 300_000);
+    if (made !== true) problems.push('not every node made its snapshot');
+    const during = load.lap();
+    rows.push([
+      'snapshot under load: longest event-loop delay / time without a grant, ms',
+      `${longestDelay(probes, startNs)} / ${Math.round(during.gapMs)}`,
+    ]);
+    for (const [name, node] of set.nodes) {
+      const port = node.spec.clientPort;
+      const slice = await metric(port, 'snapshot_slice_max_milliseconds');
+      const tookMs = await metric(port, 'snapshot_milliseconds');
+      const bytes = await metric(port, 'snapshot_bytes');
+      rows.push([
+        `… ${name}${name === leader ? ' (leads)' : ''}: longest slice ms / took ms / MiB`,
+        `${slice} / ${tookMs} / ${(bytes / 1_048_576).toFixed(1)}`,
+      ]);
+      if (slice > SLICE_MAX_MS) problems.push(`${name}: a slice of ${slice} ms, more than ${SLICE_MAX_MS}`);
+    }
+    const after = await set.status();
+    rows.push(['leader changes', String((after.term ?? 0) - (term ?? 0))]);
+    if (after.leader !== leader || after.term !== term)
+      problems.push(`${leader} in term ${term} led, now ${after.leader} in term ${after.term}`);
+
+    const n4 = await set.define('n4');
+    await lockdOrThrow('member', 'add', 'n4', '--peer', `127.0.0.1:${n4.spec.peerPort}`, ...set.flags);
+    startNs = monotonicNs();
+    await n4.start();
+    await lockdOrThrow('member', 'promote', 'n4', '--wait', ...set.flags);
+    const restore = await metric(n4.spec.clientPort, 'snapshot_restore_slice_max_milliseconds');
+    const caughtUp = load.lap();
+    rows.push([
+      'an empty learner: ms until it has caught up and has a vote',
+      Math.round(elapsedMs(startNs)).toString(),
+    ]);
+    rows.push(['… its longest slice of restoring, ms', String(restore)]);
+    rows.push([
+      '… longest event-loop delay of any node / time without a grant, ms',
+      `${longestDelay(probes, startNs)} / ${Math.round(caughtUp.gapMs)}`,
+    ]);
+    const follower = [...set.nodes.keys()].find((name) => name !== leader && name !== 'n4') as string;
+    await set.node(follower).kill();
+    startNs = monotonicNs();
+    await set.node(follower).start(60_000);
+    const listening = elapsedMs(startNs);
+    if (!(await set.settled(60_000))) problems.push(`${follower} did not come back`);
+    rows.push([
+      `${follower} killed: ms until it listens again / has caught up`,
+      `${Math.round(listening)} / ${Math.round(elapsedMs(startNs))}`,
+    ]);
+    const end = await set.status();
+    if (end.leader !== leader || end.term !== term)
+      problems.push(`the leader changed: ${end.leader} in term ${end.term}`);
+    const held = end.nodes.find((row) => row.name === follower)?.held ?? 0;
+    rows.push(['locks held, as that node sees it', String(held)]);
+    if (held < count) problems.push(`${follower} knows of ${held} held locks, of ${count} at least`);
+    await load.stop();
+    problems.push(...(await load.judge(set.endpoints)));
+  } catch (error) {
+    problems.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  } finally {
+    holder.close();
+    await set.stop();
+  }
+  print('');
+  const width = Math.max(...rows.map(([what]) => what.length));
+  for (const [what, value] of rows) print(`${what.padEnd(width)}  ${value}`);
+  print('');
+  for (const problem of problems.slice(0, 20)) print(`FAIL ${problem}`);
+  if (problems.length === 0) print('ok   nothing was lost, nobody else came to lead, no slice was too long');
+  return problems.length === 0;
+}
+
+function elapsedMs(startNs: number): number {
+  return (monotonicNs() - startNs) / 1e6;
+}
+
+/** Of any node since then, in whole milliseconds. */
+function longestDelay(probes: string, sinceNs: number): number {
+  let longest = 0;
+  for (const file of readdirSync(probes)) {
+    for (const line of readFileSync(join(probes, file), 'utf8').split('\n')) {
+      const [atNs, delayMs] = line.split(' ').map(Number) as [number, number];
+      if (atNs >= sinceNs && delayMs > longest) longest = delayMs;
+    }
+  }
+  return Math.round(longest);
+}
+
+async function metric(clientPort: number, name: string): Promise<number> {
+  const response = await fetch(`http://127.0.0.1:${clientPort}/metrics`);
+  const match = new RegExp(`^lockd_${name} (\\S+)$`, 'm').exec(await response.text());
+  return match === null ? Number.NaN : Number(match[1]);
 }

@@ -113,6 +113,7 @@ export class LockNode {
         progressOf: (node) => driver.progressOf(node),
         isConfigurationConfirmed: () => driver.isConfigurationConfirmed(),
         transferLeadership: (to) => driver.transferLeadership(to),
+        makeSnapshot: () => driver.makeSnapshot(),
         peerAddressOf: (node) => this.#peerBook?.peerAddressOf(node),
         clientAddressOf: (node) => this.#clientAddressOf(node),
       },

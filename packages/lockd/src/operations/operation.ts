@@ -15,6 +15,8 @@ export interface Cluster {
   progressOf(node: NodeId): MemberProgress | undefined;
   isConfigurationConfirmed(): boolean;
   transferLeadership(to: NodeId | undefined): void;
+  /** Of this node's own state, to itself. */
+  makeSnapshot(): void;
   /** Where this node reaches that one, whoever has said so. */
   peerAddressOf(node: NodeId): string | undefined;
   clientAddressOf(node: NodeId): string | undefined;

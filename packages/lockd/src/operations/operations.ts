@@ -111,6 +111,11 @@ export class Operations {
       answer(refused('no-leader', `${cluster.self} does not take part (see lockd status): ask another node`));
       return;
     }
+    if (op === 'make-snapshot') {
+      cluster.makeSnapshot();
+      answer({ ok: true, name: cluster.self, appliedIndex: cluster.status().appliedIndex });
+      return;
+    }
     const endsMs = clock.nowMs() + OPERATION_LIMITS.timeoutMs;
     const isRepeated = args['repeated'] === true;
     this.#pending.push({ op, args, endsMs, answer, isOwn, operation: undefined, asked: undefined, isRepeated });

@@ -33,6 +33,19 @@ export interface WriteCounters {
   entryBytes: number;
 }
 
+/** Of this process, for metrics. */
+export interface SnapshotCounters {
+  made: number;
+  /** At the start, and received from a leader. */
+  restored: number;
+  /** Longest piece of work at a time, in milliseconds, while one was made and while one was restored. */
+  longestSliceMs: number;
+  longestRestoreSliceMs: number;
+  /** Of the last one made: how long it took, and its size. */
+  lastMs: number;
+  lastBytes: number;
+}
+
 /**
  * A running node. Everything that is called in one turn of the event loop is proposed, stored and sent together at
  * its end (group commit); an idle node adds no delay.
@@ -58,6 +71,9 @@ export interface RaftDriver {
   /** Starts the turn's work at its end; for callers who changed something that `onTurnEnd` should see. */
   wake(): void;
   readonly writeCounters: Readonly<WriteCounters>;
+  readonly snapshotCounters: Readonly<SnapshotCounters>;
+  /** A snapshot now, whether or not it is due, of this node's own state. */
+  makeSnapshot(): void;
   status(): RaftStatus;
   condition(): NodeCondition;
   /** Milliseconds of the last interval in which this node could not listen (stalled event loop), and when it ended. */

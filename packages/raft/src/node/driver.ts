@@ -10,7 +10,7 @@ import { RaftNode } from '../core/raft-node.ts';
 import type { PersistDuty } from '../core/ready.ts';
 import { ApplyQueue } from './apply-queue.ts';
 import { bootstrapConfiguration, bootstrapState } from './bootstrap.ts';
-import type { NodeCondition, WriteCounters } from './driver-api.ts';
+import type { NodeCondition, SnapshotCounters, WriteCounters } from './driver-api.ts';
 import type { DriverDependencies, DriverOptions, OpenDriver } from './driver-options.ts';
 import { bootstrapHash, Join } from './join.ts';
 import { addressEntry, encodeTermStart, type MemberAddress, Registry, registrationEntry } from './registry.ts';
@@ -77,6 +77,14 @@ export async function openDriver(options: DriverOptions, dependencies: DriverDep
 class Driver implements OpenDriver {
   readonly handler: TransportHandler;
   readonly writeCounters: WriteCounters = { writes: 0, entries: 0, entryBytes: 0 };
+  readonly snapshotCounters: SnapshotCounters = {
+    made: 0,
+    restored: 0,
+    longestSliceMs: 0,
+    longestRestoreSliceMs: 0,
+    lastMs: 0,
+    lastBytes: 0,
+  };
   readonly #options: Required<Omit<DriverOptions, 'raft'>>;
   readonly #raftOptions: RaftOptions;
   readonly #dependencies: DriverDependencies;
@@ -125,6 +133,8 @@ class Driver implements OpenDriver {
   #maker: SnapshotMaker;
   /** Followers that need a snapshot newer than the one there is, or the one being opened for them. */
   readonly #snapshotsWanted = new Map<NodeId, LogIndex>();
+  #isSnapshotAsked = false;
+  #snapshotStartedMs = 0;
   /** Something changed since the leader last looked whether all members' data directories are in the log. */
   #mayRegister = true;
   /** Proposed registrations, by node, with the term of the proposal. */
@@ -217,6 +227,11 @@ class Driver implements OpenDriver {
     const result = this.#node.proposeConfiguration(changes, this.#now());
     if (result.type === 'accepted') this.wake();
     return result;
+  }
+
+  makeSnapshot(): void {
+    this.#isSnapshotAsked = true;
+    this.wake();
   }
 
   transferLeadership(to: NodeId | undefined): void {
@@ -896,6 +911,9 @@ class Driver implements OpenDriver {
       lastSnapshotBytes,
       wake: () => this.wake(),
       onCreated: (metadata, compactTo) => {
+        this.snapshotCounters.made += 1;
+        this.snapshotCounters.lastMs = this.#now() - this.#snapshotStartedMs;
+        this.snapshotCounters.lastBytes = this.#maker.lastSnapshotBytes;
         this.#input({ type: 'snapshot-created', metadata, compactTo: compactTo.index });
         this.#compact(compactTo);
       },
@@ -913,7 +931,9 @@ class Driver implements OpenDriver {
   /** One slice of the snapshot being made, or the start of one; and those that followers wait for. */
   #advanceSnapshots(node: RaftNode, status: RaftStatus, nowMs: number): void {
     if (this.#installing !== undefined) return;
-    const isWanted = [...this.#snapshotsWanted.values()].some((atLeast) => atLeast > this.#maker.snapshotIndex);
+    const isWanted =
+      this.#isSnapshotAsked ||
+      [...this.#snapshotsWanted.values()].some((atLeast) => atLeast > this.#maker.snapshotIndex);
     // What is applied may not be durable here yet; a snapshot must not run ahead of the log on this disk.
     const canStart = this.#appliedIndex === status.appliedIndex && this.#appliedIndex <= status.stableIndex;
     if (canStart && !this.#maker.isBusy && this.#maker.isDue(isWanted)) {
@@ -922,9 +942,16 @@ class Driver implements OpenDriver {
         term: this.#appliedTerm,
         configuration: node.status().configuration,
       };
+      this.#isSnapshotAsked = false;
+      this.#snapshotStartedMs = nowMs;
       this.#maker.start(metadata, this.#registry.preamble(), this.#dependencies.stateMachine.beginSnapshot());
     }
-    this.#maker.slice();
+    if (this.#maker.isBusy) {
+      const sliceStartedMs = this.#now();
+      this.#maker.slice();
+      const tookMs = this.#now() - sliceStartedMs;
+      if (tookMs > this.snapshotCounters.longestSliceMs) this.snapshotCounters.longestSliceMs = tookMs;
+    }
     for (const [to, atLeast] of this.#snapshotsWanted) {
       if (atLeast > this.#maker.snapshotIndex || this.#maker.snapshotIndex === 0) continue;
       this.#snapshotsWanted.delete(to);
@@ -1021,16 +1048,23 @@ class Driver implements OpenDriver {
   async #restoreSnapshot(): Promise<number> {
     const source = await this.#storage.openSnapshot();
     if (source === undefined) return 0;
+    const counters = this.snapshotCounters;
+    const timed = (slice: () => void): void => {
+      const startedMs = this.#now();
+      slice();
+      counters.longestRestoreSliceMs = Math.max(counters.longestRestoreSliceMs, this.#now() - startedMs);
+    };
     try {
       let offset = await this.#registry.restore((at, length) => source.read(at, length));
       const writer = this.#dependencies.stateMachine.beginRestore();
       while (offset < source.byteLength) {
         const chunk = await source.read(offset, SNAPSHOT_CHUNK_BYTES);
         if (chunk.length === 0) throw new StorageError('STORAGE_DAMAGED', 'the snapshot is cut short');
-        writer.write(chunk);
+        timed(() => writer.write(chunk));
         offset += chunk.length;
       }
-      writer.finish();
+      timed(() => writer.finish());
+      counters.restored += 1;
       return source.byteLength;
     } finally {
       await source.close();

@@ -72,6 +72,10 @@ export class SnapshotMaker {
     return this.#making !== undefined;
   }
 
+  get lastSnapshotBytes(): number {
+    return this.#lastSnapshotBytes;
+  }
+
   /** Of the newest snapshot on the disk; 0 without one. */
   get snapshotIndex(): LogIndex {
     return this.#snapshotIndex;

@@ -1,0 +1,75 @@
+import { randomBytes } from 'node:crypto';
+import { type Connection, webSocketTransport } from '@lockd/client';
+import { LIMITS, msgpackCodec, PROTOCOL_VERSION } from '@lockd/client/protocol';
+
+const TTL_MS = 3_600_000;
+/** One session's acquires without an answer. */
+const IN_FLIGHT = 500;
+const SESSION_LOCKS = 150_000;
+
+/** Takes many locks and keeps them, on the wire itself: a million handles of the SDK would weigh more than the cluster. */
+export class Holder {
+  readonly #connections: Connection[] = [];
+
+  /** Resolves when all of them are granted. */
+  async hold(endpoint: string, count: number, onProgress: (held: number) => void): Promise<void> {
+    let held = 0;
+    const sessions: Promise<void>[] = [];
+    for (let from = 0; from < count; from += SESSION_LOCKS) {
+      const until = Math.min(count, from + SESSION_LOCKS);
+      sessions.push(
+        this.#session(endpoint, from, until, () => {
+          held++;
+          if (held % 100_000 === 0) onProgress(held);
+        }),
+      );
+    }
+    await Promise.all(sessions);
+  }
+
+  close(): void {
+    for (const connection of this.#connections) connection.close();
+  }
+
+  #session(endpoint: string, from: number, until: number, onGrant: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let session = 0;
+      let seq = 0;
+      let answered = 0;
+      const total = until - from;
+      const fill = (): void => {
+        const messages: unknown[][] = [];
+        while (seq < total && seq - answered < Math.min(IN_FLIGHT, LIMITS.window)) {
+          seq++;
+          messages.push(['acquire', session, seq, answered, `held:${from + seq}`, 0, null, null]);
+        }
+        if (messages.length > 0) connection.send(msgpackCodec.encode(messages as never));
+      };
+      const connection = webSocketTransport({ codec: 'msgpack' }).open(endpoint, {
+        onOpen: () => {
+          connection.send(msgpackCodec.encode([['hello', { version: PROTOCOL_VERSION, client: 'operations holder' }]]));
+        },
+        onFrame: (frame) => {
+          for (const message of msgpackCodec.decode(frame)) {
+            if (message[0] === 'welcome') {
+              const { index } = message[1] as { index: number };
+              connection.send(msgpackCodec.encode([['open', 1, randomBytes(16).toString('hex'), TTL_MS, index, null]]));
+            } else if (message[0] === 'opened') {
+              session = message[2] as number;
+              fill();
+            } else if (message[0] === 'granted') {
+              answered++;
+              onGrant();
+              if (answered === total) resolve();
+              else if (seq - answered < IN_FLIGHT / 2) fill();
+            } else if (message[0] === 'error') {
+              reject(new Error(JSON.stringify(message)));
+            }
+          }
+        },
+        onClose: () => reject(new Error('the node closed the connection')),
+      });
+      this.#connections.push(connection);
+    });
+  }
+}
