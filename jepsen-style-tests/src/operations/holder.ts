@@ -36,14 +36,26 @@ export class Holder {
       let session = 0;
       let seq = 0;
       let answered = 0;
+      let epoch = 1;
+      const nonce = randomBytes(16).toString('hex');
       const total = until - from;
+      const send = (messages: readonly unknown[][]): void => {
+        if (messages.length > 0) connection.send(msgpackCodec.encode(messages as never));
+      };
+      const acquire = (number: number): unknown[] => [
+        'acquire',
+        session,
+        number,
+        answered,
+        `held:${from + number}`,
+        0,
+        null,
+        null,
+      ];
       const fill = (): void => {
         const messages: unknown[][] = [];
-        while (seq < total && seq - answered < Math.min(IN_FLIGHT, LIMITS.window)) {
-          seq++;
-          messages.push(['acquire', session, seq, answered, `held:${from + seq}`, 0, null, null]);
-        }
-        if (messages.length > 0) connection.send(msgpackCodec.encode(messages as never));
+        while (seq < total && seq - answered < Math.min(IN_FLIGHT, LIMITS.window)) messages.push(acquire(++seq));
+        send(messages);
       };
       const connection = webSocketTransport({ codec: 'msgpack' }).open(endpoint, {
         onOpen: () => {
@@ -57,7 +69,14 @@ export class Holder {
             } else if (message[0] === 'opened') {
               session = message[2] as number;
               fill();
+            } else if (message[0] === 'reattach') {
+              // The leader has changed: what has no answer is sent again.
+              send([['attach', 2, session, nonce, ++epoch]]);
+            } else if (message[0] === 'attached') {
+              send(Array.from({ length: seq - answered }, (_, at) => acquire(answered + 1 + at)));
             } else if (message[0] === 'granted') {
+              // Answers of a session come in the order of its operations; one that comes again is known.
+              if ((message[2] as number) !== answered + 1) continue;
               answered++;
               onGrant();
               if (answered === total) resolve();

@@ -1,6 +1,7 @@
 /**
- * Loaded into a node by `--import`; part of no product. Four times a second it appends the longest delay of the event loop
- * since the last line to the file LOOP_PROBE_DIR/<pid>, in milliseconds, with the time of the monotonic clock.
+ * Loaded into a node by `--import`; part of no product. Four times a second it appends to the file LOOP_PROBE_DIR/<pid>: the time
+ * of the monotonic clock, the longest delay of the event loop since the last line, and the longest and the number of
+ * snapshot slices since then, by the processor time that they took. On a busy machine a short slice may take long.
  */
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,14 +10,32 @@ import { every, monotonicNs } from '../clock.ts';
 
 const directory = process.env['LOOP_PROBE_DIR'];
 const RESOLUTION_MS = 2;
+const READER = new URL('../../../packages/lockd/dist/lock-table/snapshot-reader.js', import.meta.url);
 
 if (directory !== undefined && process.argv.includes('start')) {
+  const slicesMs: number[] = [];
+  const { TableSnapshotReader } = (await import(READER.href)) as {
+    TableSnapshotReader: { prototype: { next(): unknown } };
+  };
+  const { prototype } = TableSnapshotReader;
+  const next = prototype.next;
+  prototype.next = function (this: unknown): unknown {
+    const before = process.cpuUsage();
+    try {
+      return next.call(this);
+    } finally {
+      const { user, system } = process.cpuUsage(before);
+      slicesMs.push((user + system) / 1000);
+    }
+  };
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
   every(250, () => {
+    const delayMs = Math.max(0, delay.max / 1e6 - RESOLUTION_MS);
+    const slices = slicesMs.splice(0).map((ms) => ms.toFixed(2));
     appendFileSync(
       join(directory, String(process.pid)),
-      `${monotonicNs()} ${(delay.max / 1e6 - RESOLUTION_MS).toFixed(2)}\n`,
+      `${monotonicNs()} ${delayMs.toFixed(2)} ${slices.join(',')}\n`,
     );
     delay.reset();
   });

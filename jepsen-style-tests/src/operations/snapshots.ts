@@ -68,14 +68,18 @@ export async function runSnapshots(
     ]);
     for (const [name, node] of set.nodes) {
       const port = node.spec.clientPort;
-      const slice = await metric(port, 'snapshot_slice_max_milliseconds');
+      const slices = slicesOf(join(probes, String(node.pid)));
       const tookMs = await metric(port, 'snapshot_milliseconds');
       const bytes = await metric(port, 'snapshot_bytes');
+      const p99 = slices[Math.floor(slices.length * 0.99)] ?? 0;
+      const longest = slices[slices.length - 1] ?? 0;
       rows.push([
-        `… ${name}${name === leader ? ' (leads)' : ''}: longest slice ms / took ms / MiB`,
-        `${slice} / ${tookMs} / ${(bytes / 1_048_576).toFixed(1)}`,
+        `… ${name}${name === leader ? ' (leads)' : ''}: slices / p99 / longest, ms of processor time`,
+        `${slices.length} / ${p99} / ${longest}`,
       ]);
-      if (slice > SLICE_MAX_MS) problems.push(`${name}: a slice of ${slice} ms, more than ${SLICE_MAX_MS}`);
+      rows.push(['… took ms / MiB', `${tookMs} / ${(bytes / 1_048_576).toFixed(1)}`]);
+      if (p99 > SLICE_MAX_MS)
+        problems.push(`${name}: one slice in a hundred takes ${p99} ms, more than ${SLICE_MAX_MS}`);
     }
     const after = await set.status();
     rows.push(['leader changes', String((after.term ?? 0) - (term ?? 0))]);
@@ -140,11 +144,20 @@ function longestDelay(probes: string, sinceNs: number): number {
   let longest = 0;
   for (const file of readdirSync(probes)) {
     for (const line of readFileSync(join(probes, file), 'utf8').split('\n')) {
-      const [atNs, delayMs] = line.split(' ').map(Number) as [number, number];
+      const [atNs, delayMs] = line.split(' ', 2).map(Number) as [number, number];
       if (atNs >= sinceNs && delayMs > longest) longest = delayMs;
     }
   }
   return Math.round(longest);
+}
+
+/** Processor time of every slice, ascending. The collector's helper threads count too, so the longest are often its doing. */
+function slicesOf(file: string): readonly number[] {
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .flatMap((line) => (line.split(' ')[2] ?? '').split(',').filter((text) => text !== ''))
+    .map(Number)
+    .sort((a, b) => a - b);
 }
 
 async function metric(clientPort: number, name: string): Promise<number> {

@@ -235,6 +235,8 @@ export class SimNode {
         newClusterId: () => `cluster-${nodeChance.below(1_000_000_000)}`,
         minFreeBytes: 1_000,
         snapshotMinBytes: profile.snapshotMinBytes,
+        // Time stands still in a turn: one chunk in each, so that the state changes while it is read.
+        snapshotSliceBytes: 1,
         snapshotRatio: profile.snapshotRatio,
         keepLogBytes: 0,
         applySliceBytes: profile.applySliceBytes,

@@ -24,6 +24,8 @@ export interface DriverOptions {
   readonly snapshotMinBytes?: number;
   /** … and at least this many times the size of the last snapshot. Default 1. */
   readonly snapshotRatio?: number;
+  /** A snapshot is read for a few milliseconds or so many bytes at a time, at least one chunk. Default 256 KiB. */
+  readonly snapshotSliceBytes?: number;
   /** Bytes of log kept before a snapshot for slow followers. Default 16 MiB. */
   readonly keepLogBytes?: number;
   /** Apply at most this long in one turn before others get theirs, in milliseconds. Default 5. */

@@ -45,6 +45,7 @@ export const DRIVER_DEFAULTS: Required<
   freeSpaceIntervalMs: 1000,
   snapshotMinBytes: 64 * MIB,
   snapshotRatio: 1,
+  snapshotSliceBytes: MIB / 4,
   keepLogBytes: 16 * MIB,
   applyTurnMs: 5,
   applySliceBytes: MIB / 16,
@@ -57,6 +58,8 @@ const WATCH_INTERVAL_MS = 50;
 const STALL_MIN_MS = 100;
 /** An empty node asks the others this often. */
 const JOIN_INTERVAL_MS = 100;
+/** Of a snapshot that is restored, so many bytes go to the state machine between two looks at the clock. */
+const RESTORE_PIECE_BYTES = 16 * 1024;
 /** Below this share of `minFreeBytes` nothing at all is proposed. */
 const HARD_RESERVE_SHARE = 0.25;
 
@@ -165,6 +168,7 @@ class Driver implements OpenDriver {
       freeSpaceIntervalMs: DRIVER_DEFAULTS.freeSpaceIntervalMs,
       snapshotMinBytes: DRIVER_DEFAULTS.snapshotMinBytes,
       snapshotRatio: DRIVER_DEFAULTS.snapshotRatio,
+      snapshotSliceBytes: DRIVER_DEFAULTS.snapshotSliceBytes,
       keepLogBytes: DRIVER_DEFAULTS.keepLogBytes,
       applyTurnMs: DRIVER_DEFAULTS.applyTurnMs,
       applySliceBytes: DRIVER_DEFAULTS.applySliceBytes,
@@ -902,13 +906,15 @@ class Driver implements OpenDriver {
   // ------------------------------------------------------------------------------------------------ snapshots
 
   #newMaker(lastSnapshotBytes: number): SnapshotMaker {
-    const { snapshotMinBytes, snapshotRatio, keepLogBytes } = this.#options;
+    const { snapshotMinBytes, snapshotRatio, snapshotSliceBytes, keepLogBytes } = this.#options;
     return new SnapshotMaker({
       storage: this.#storage,
       minBytes: snapshotMinBytes,
       ratio: snapshotRatio,
+      sliceBytes: snapshotSliceBytes,
       keepLogBytes,
       lastSnapshotBytes,
+      nowMs: () => this.#now(),
       wake: () => this.wake(),
       onCreated: (metadata, compactTo) => {
         this.snapshotCounters.made += 1;
@@ -1057,10 +1063,17 @@ class Driver implements OpenDriver {
     try {
       let offset = await this.#registry.restore((at, length) => source.read(at, length));
       const writer = this.#dependencies.stateMachine.beginRestore();
+      let turnStartedMs = this.#now();
       while (offset < source.byteLength) {
         const chunk = await source.read(offset, SNAPSHOT_CHUNK_BYTES);
         if (chunk.length === 0) throw new StorageError('STORAGE_DAMAGED', 'the snapshot is cut short');
-        timed(() => writer.write(chunk));
+        // A follower that installs one goes on hearing its leader meanwhile.
+        for (let from = 0; from < chunk.length; from += RESTORE_PIECE_BYTES) {
+          timed(() => writer.write(chunk.subarray(from, from + RESTORE_PIECE_BYTES)));
+          if (this.#now() - turnStartedMs < this.#options.applyTurnMs) continue;
+          await this.#nextTurn();
+          turnStartedMs = this.#now();
+        }
         offset += chunk.length;
       }
       timed(() => writer.finish());
@@ -1069,6 +1082,12 @@ class Driver implements OpenDriver {
     } finally {
       await source.close();
     }
+  }
+
+  #nextTurn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#dependencies.clock.endOfTurn(resolve);
+    });
   }
 
   // ------------------------------------------------------------------------------------------------ time

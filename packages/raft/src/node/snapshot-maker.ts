@@ -11,6 +11,8 @@ interface LogPoint {
 
 /** Where the log was after so many bytes: one point for each of these many, to find where to cut the log. */
 const POINT_BYTES = 64 * 1024;
+/** One slice reads for so long at most, up to the end of the chunk it is at. */
+const SLICE_MS = 3;
 
 interface Making {
   readonly metadata: SnapshotMetadata;
@@ -21,6 +23,8 @@ interface Making {
   byteLength: number;
   /** A chunk is being written: the next slice waits for it. */
   isWriting: boolean;
+  /** The reader has come to its end. */
+  isRead: boolean;
 }
 
 /**
@@ -31,7 +35,9 @@ export class SnapshotMaker {
   readonly #storage: LogStorage;
   readonly #minBytes: number;
   readonly #ratio: number;
+  readonly #sliceBytes: number;
   readonly #keepLogBytes: number;
+  readonly #nowMs: () => number;
   readonly #wake: () => void;
   readonly #onCreated: (metadata: SnapshotMetadata, compactTo: LogPoint) => void;
   readonly #onError: (error: unknown) => void;
@@ -50,9 +56,12 @@ export class SnapshotMaker {
     readonly storage: LogStorage;
     readonly minBytes: number;
     readonly ratio: number;
+    /** … and so many bytes at most. */
+    readonly sliceBytes: number;
     readonly keepLogBytes: number;
     /** Size of the snapshot there is; 0 without one. */
     readonly lastSnapshotBytes: number;
+    readonly nowMs: () => number;
     /** Asks for a turn, in which `slice` is called. */
     readonly wake: () => void;
     readonly onCreated: (metadata: SnapshotMetadata, compactTo: LogPoint) => void;
@@ -61,8 +70,10 @@ export class SnapshotMaker {
     this.#storage = options.storage;
     this.#minBytes = options.minBytes;
     this.#ratio = options.ratio;
+    this.#sliceBytes = options.sliceBytes;
     this.#keepLogBytes = options.keepLogBytes;
     this.#lastSnapshotBytes = options.lastSnapshotBytes;
+    this.#nowMs = options.nowMs;
     this.#wake = options.wake;
     this.#onCreated = options.onCreated;
     this.#onError = options.onError;
@@ -115,17 +126,33 @@ export class SnapshotMaker {
       bytesAtStart: this.#appliedBytes,
       byteLength: 0,
       isWriting: false,
+      isRead: false,
     };
     this.#making = making;
     this.#write(making, preamble);
   }
 
-  /** Reads one slice if the last one is written. */
+  /** Reads for a short time if what was read before is written. Stops between chunks only, so these must be small. */
   slice(): void {
     const making = this.#making;
     if (making === undefined || making.isWriting) return;
-    const chunk = making.reader.next();
-    if (chunk !== undefined) this.#write(making, chunk);
+    const startedMs = this.#nowMs();
+    const chunks: Uint8Array[] = [];
+    let byteLength = 0;
+    while (
+      !making.isRead &&
+      byteLength < this.#sliceBytes &&
+      (byteLength === 0 || this.#nowMs() - startedMs < SLICE_MS)
+    ) {
+      const chunk = making.reader.next();
+      if (chunk === undefined) {
+        making.isRead = true;
+        break;
+      }
+      chunks.push(chunk);
+      byteLength += chunk.length;
+    }
+    if (byteLength > 0) this.#write(making, chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks));
     else this.#finish(making);
   }
 

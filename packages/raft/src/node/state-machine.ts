@@ -18,7 +18,7 @@ export interface StateMachine {
 }
 
 export interface SnapshotReader {
-  /** The next chunk (at most about 256 KiB, at most a few milliseconds of work), or undefined at the end. */
+  /** The next chunk (at most about 256 KiB, at most a few milliseconds of work; better less), or undefined at the end. */
   next(): Uint8Array | undefined;
   /** No more calls to `next`: forget what was saved aside. */
   cancel(): void;

@@ -107,7 +107,14 @@ export async function openNode(
   const record = new Record();
   const { storage, clock, network } = parts;
   const driver = await openDriver(
-    { id, initialCluster: IDS, newClusterId: () => `cluster-of-${id}`, minFreeBytes: 0, ...options },
+    {
+      id,
+      initialCluster: IDS,
+      newClusterId: () => `cluster-of-${id}`,
+      minFreeBytes: 0,
+      snapshotSliceBytes: 1,
+      ...options,
+    },
     {
       storage,
       transport: network.transport(id),
