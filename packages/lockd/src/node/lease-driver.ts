@@ -41,15 +41,16 @@ export class LeaseDriver {
     this.arm();
   }
 
-  /** What could not be listened to is nobody's loss. Called before anything that depends on time. */
-  heedStall(): void {
+  /** What could not be listened to is nobody's loss. Every turn: the Raft driver remembers only its last stall. */
+  #heedStall(): void {
     const stall = this.#dependencies.lastStall();
     if (stall !== undefined) this.#dependencies.leases.stalled(stall.lengthMs, stall.endedAtMs);
   }
 
-  /** Sets the one timer for the next deadline. */
+  /** At the end of each turn: sets the one timer for the next deadline. */
   arm(): void {
     const { leases, clock } = this.#dependencies;
+    this.#heedStall();
     const nextMs = leases.nextDeadlineMs();
     if (nextMs === undefined) return;
     const dueMs = Math.max(nextMs, this.#notBeforeMs);
@@ -73,7 +74,7 @@ export class LeaseDriver {
 
   #propose(): void {
     const { leases, clock } = this.#dependencies;
-    this.heedStall();
+    this.#heedStall();
     const proposals = leases.due(clock.nowMs());
     if (proposals.length > 0) {
       const entries = proposals.map((proposal) => encodeCommand(proposal.command));
