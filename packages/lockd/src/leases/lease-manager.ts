@@ -167,6 +167,8 @@ export class LeaseManager {
     nowMs: number,
   ): void {
     if (this.#term === undefined) return;
+    // A lease that is restarted leaves the deadline it had.
+    if (kind === 'lease' && generation > 0) this.#endedInHeap++;
     this.#heap.add({ type: 'grant', dueMs: this.#local(nowMs) + lengthMs, kind, session, handle, key, generation });
   }
 

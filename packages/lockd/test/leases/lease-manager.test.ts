@@ -401,6 +401,15 @@ describe('many', () => {
     expect(ended).toBe(100_000 - 49_998);
   });
 
+  test('leases that are extended again and again do not pile up', () => {
+    const { bench, leader, session } = led();
+    bench.commit(1, [OP.acquire, session, 1, 1, 0, 'x', 0, 600_000, [0, 0, 0, 0, 0, [], [], [], 0, '']]);
+    for (let seq = 2; seq < 20_000; seq++) bench.commit(1, [OP.extend, session, 1, seq, seq - 1, 1, 600_000]);
+    leader.catchUp();
+    leader.leases.nextDeadlineMs();
+    expect(leader.leases.pendingDeadlines).toBeLessThan(5000);
+  });
+
   test('waits that end before their time do not pile up', () => {
     const { bench, leader, session } = led();
     bench.commit(1, [OP.acquire, session, 1, 1, 0, 'x', 0]);
