@@ -13,10 +13,10 @@ function isVoid(state: TableState, term: number, stands: boolean): boolean {
 
 /** The hold of `handle`, also one that its owner has released while re-entries share it. */
 function holdOf(state: TableState, session: number, handle: number): LockRequest | undefined {
-  const request = state.sessions.get(session)?.requests.get(handle);
+  const owner = state.sessions.get(session);
+  const request = owner?.requests.get(handle);
   if (request !== undefined) return request.isGranted && request.hold === request ? request : undefined;
-  for (const orphan of state.orphans) if (orphan.session.id === session && orphan.handle === handle) return orphan;
-  return undefined;
+  return owner?.orphans?.get(handle);
 }
 
 export function endLease(state: TableState, session: number, handle: number, term: number, generation: number): void {

@@ -207,13 +207,20 @@ export function releaseGrant(state: TableState, request: LockRequest): void {
   const root = extra.root;
   if (root === undefined) {
     request.flags |= FLAG.orphan;
-    state.orphans.add(request);
+    addOrphan(state, request);
     return;
   }
   state.touchRequest(root);
   const siblings = (root.extra as RequestExtra).children;
   siblings.splice(siblings.indexOf(request), 1);
   if (siblings.length === 0 && (root.flags & FLAG.orphan) !== 0) endHold(state, root, undefined, false);
+}
+
+/** A hold without its owner's handle: its re-entries keep it. */
+export function addOrphan(state: TableState, request: LockRequest): void {
+  state.orphans.add(request);
+  request.session.orphans ??= new Map();
+  request.session.orphans.set(request.handle, request);
 }
 
 /**
@@ -236,6 +243,7 @@ export function endHold(
     if (reason !== undefined) state.sink.ended(session.id, handle, reason);
   } else {
     state.orphans.delete(request);
+    session.orphans?.delete(handle);
   }
   const extra = request.extra;
   if (extra === undefined) {

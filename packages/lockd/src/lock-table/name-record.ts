@@ -2,6 +2,9 @@ import { MODE } from './command.ts';
 import type { LockRequest } from './lock-request.ts';
 import { Slots } from './slots.ts';
 
+/** Of a waiter behind so many others it is only said that it is; the last one always knows its place. */
+const POSITIONS_COUNTED = 1000;
+
 /** Those who wait for a name, in the order in which they will get it. */
 export class WaitQueue {
   head: LockRequest | undefined = undefined;
@@ -137,10 +140,12 @@ export class NameRecord {
     if (--queue.count === 0) this.queue = undefined;
   }
 
-  /** Place of a waiter, 1 for the first. */
+  /** Place of a waiter, 1 for the first. Counted up to a bound, so that nobody's curiosity costs more: see POSITIONS_COUNTED. */
   positionOf(request: LockRequest): number {
+    if (request.next === undefined && this.queue !== undefined) return this.queue.count;
     let position = 1;
-    for (let before = request.prev; before !== undefined; before = before.prev) position++;
+    for (let before = request.prev; before !== undefined && position <= POSITIONS_COUNTED; before = before.prev)
+      position++;
     return position;
   }
 }

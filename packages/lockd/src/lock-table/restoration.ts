@@ -1,4 +1,5 @@
 import { MODE } from './command.ts';
+import { addOrphan } from './grants.ts';
 import type { TableLimits } from './limits.ts';
 import { FLAG, LockRequest, partsOf, RequestExtra } from './lock-request.ts';
 import { NameRecord } from './name-record.ts';
@@ -148,7 +149,7 @@ export class Restoration {
         return part;
       });
     }
-    if ((flags & FLAG.orphan) !== 0) state.orphans.add(request);
+    if ((flags & FLAG.orphan) !== 0) addOrphan(state, request);
     else if ((flags & FLAG.ghost) === 0) this.#giveTo(session, request);
     if ((flags & FLAG.shared) !== 0) this.#roots.set(order, request);
     if ((flags & FLAG.reentry) !== 0) {

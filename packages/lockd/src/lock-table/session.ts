@@ -26,6 +26,8 @@ export class Session {
   /** By handle: what it holds and waits for. */
   readonly requests: Map<number, LockRequest> = new Map();
   waitingCount = 0;
+  /** Those of `TableState.orphans` that are its own, by handle. */
+  orphans: Map<number, LockRequest> | undefined = undefined;
   /** Snapshot in which this record is already contained (see save-aside.ts). */
   stamp = 0;
 

@@ -52,6 +52,18 @@ describe('promise 5: first in the log, first served', () => {
     expect(bench.holders('x')).toEqual([`${c.id}/1`]);
   });
 
+  test('who waits behind very many is told that, and the last one its place', () => {
+    const { a, b } = three();
+    a.acquire('x');
+    for (let place = 1; place <= 3000; place++) {
+      expect(b.acquire('x', 1000)).toMatchObject({ waiting: place });
+      b.acked = b.seq;
+    }
+    expect(b.state(900)).toEqual([900, 'waiting', 900]);
+    // Counting on would make everybody's question as long as the queue.
+    expect(b.state(2500)).toEqual([2500, 'waiting', 1001]);
+  });
+
   test('all shared requests at the head are granted together', () => {
     const { bench, a, b, c } = three();
     a.acquire('x');
