@@ -99,6 +99,11 @@ export class Gateway {
   readonly #opening = new Map<string, PendingOpen>();
   /** Sessions whose connection has closed, and the epoch it spoke for, until the log knows. */
   readonly #detaching = new Map<number, number>();
+  /** Lists that may be answered: their read is confirmed. */
+  readonly #lists: {
+    readonly connection: Connection;
+    readonly message: Extract<ClientMessage, readonly ['list', ...unknown[]]>;
+  }[] = [];
   #dirty: Connection[] = [];
   #flushIsDue = false;
   /** Between `onTurnBegin` and `onTurnEnd`, which flushes. */
@@ -515,15 +520,12 @@ export class Gateway {
     connection.requestCount++;
     this.#reads.add({
       answer: () => {
+        if (message[0] === 'list') {
+          this.#listLater(connection, message);
+          return;
+        }
         connection.requestCount--;
-        const value =
-          message[0] === 'inspect'
-            ? (table.inspect(escapeLoneSurrogates(message[2])) ?? nothingOn(message[2], table.index))
-            : table.list(
-                escapeLoneSurrogates(message[2]),
-                Math.min(message[3], LIMITS.maxRowsPerList),
-                message[4] === null ? undefined : escapeLoneSurrogates(message[4]),
-              );
+        const value = table.inspect(escapeLoneSurrogates(message[2])) ?? nothingOn(message[2], table.index);
         connection.send(['result', id, value]);
       },
       fail: (reason) => {
@@ -545,6 +547,28 @@ export class Gateway {
       connection.send(['result', id, value]);
     });
   }
+
+  /** A list looks at every name: one a turn, so that whoever asks for many holds up nobody's heartbeats. */
+  #listLater(connection: Connection, message: Extract<ClientMessage, readonly ['list', ...unknown[]]>): void {
+    this.#lists.push({ connection, message });
+    if (this.#lists.length === 1) this.#dependencies.clock.endOfTurn(this.#listOne);
+  }
+
+  readonly #listOne = (): void => {
+    const next = this.#lists.shift();
+    if (next === undefined) return;
+    if (this.#lists.length > 0) this.#dependencies.clock.endOfTurn(this.#listOne);
+    const { connection, message } = next;
+    connection.requestCount--;
+    if (isClosed(connection)) return;
+    const [, id, prefix, limit, after] = message;
+    const rows = this.#dependencies.table.list(
+      escapeLoneSurrogates(prefix),
+      Math.min(limit, LIMITS.maxRowsPerList),
+      after === null ? undefined : escapeLoneSurrogates(after),
+    );
+    connection.send(['result', id, rows]);
+  };
 
   #onClosed(connection: Connection): void {
     this.#connections.delete(connection);

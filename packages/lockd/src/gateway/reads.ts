@@ -84,6 +84,8 @@ export class Reads {
   }
 
   onPeerDown(peer: NodeId): void {
+    // It asks again under other numbers; or it has been started anew, and uses the same ones for other reads.
+    this.#rounds = this.#rounds.filter((waiting) => waiting.peer !== peer);
     if (peer === this.#leader) this.#again();
   }
 

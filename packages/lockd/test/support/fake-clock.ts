@@ -26,6 +26,11 @@ export class FakeClock implements Clock {
     this.#endOfTurn.push(callback);
   }
 
+  /** Runs what waits for the end of this turn, and nothing that that leads to. */
+  endOneTurn(): void {
+    for (const callback of this.#endOfTurn.splice(0)) callback();
+  }
+
   /** Runs what waits for the end of the turn, and what that leads to. */
   endTurn(): void {
     while (this.#endOfTurn.length > 0) for (const callback of this.#endOfTurn.splice(0)) callback();

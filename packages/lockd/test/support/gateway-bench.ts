@@ -1,5 +1,5 @@
 import { type ClientMessage, jsonCodec, type NodeStatus, type ServerMessage } from '@lockd/client/protocol';
-import type { NodeId, ProposeResult, RaftStatus } from '@lockd/raft';
+import type { NodeId, ProposeResult, RaftStatus, ReadRound } from '@lockd/raft';
 import type { WebSocket } from 'ws';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { LeaseManager } from '../../src/leases/lease-manager.ts';
@@ -64,7 +64,7 @@ export class BenchNode {
       leases: this.leases,
       driver: {
         propose: (bytes, start, ends) => bench.propose(bytes, start, ends),
-        requestRead: () => ({ type: 'refused', reason: 'not-leader', leader: undefined }),
+        requestRead: () => ({ type: 'round', round: bench.round as ReadRound }),
         wake: () => {},
         status: () => this.status(),
         clusterId: () => 'bench',
@@ -111,6 +111,8 @@ export class BenchNode {
 export class GatewayBench {
   readonly log: Uint8Array[] = [];
   readonly nodes = new Map<string, BenchNode>();
+  /** Of reads; confirmed by the test. */
+  round = 1;
   leader: NodeId | undefined = 'n1' as NodeId;
   term = 1;
   /** Nothing passes between the nodes. */
