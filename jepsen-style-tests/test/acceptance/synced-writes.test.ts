@@ -19,19 +19,14 @@ function canTrace(): boolean {
   );
 }
 
-/** The second column of strace's table is seconds; calls stand in the fourth. */
-function countedSyncs(summary: string): number {
-  let calls = 0;
-  for (const line of summary.split('\n')) {
-    const columns = line.trim().split(/\s+/);
-    if (columns.at(-1) === 'fdatasync' || columns.at(-1) === 'fsync') calls += Number(columns[3]);
-  }
-  return calls;
+/** Syncs of the log: LevelDB's write-ahead files, not the marker's. A call that strace tells in two lines counts once. */
+function countedSyncs(trace: string): number {
+  return trace.match(/ f(data)?sync\(\d+<[^>]*\.log>/g)?.length ?? 0;
 }
 
 describe('real processes: an acknowledged operation is on stable storage (needs strace and root)', () => {
   test.skipIf(!canTrace())(
-    'with one worker, at least two nodes sync at least once per operation',
+    'with one worker, each operation is synced on two nodes before it is acknowledged',
     async () => {
       const directory = mkdtempSync(join(tmpdir(), 'lockd-strace-'));
       try {
@@ -42,7 +37,7 @@ describe('real processes: an acknowledged operation is on stable storage (needs 
             const file = join(directory, name);
             const tracer = spawn(
               'strace',
-              ['-f', '-c', '-e', 'trace=fdatasync,fsync', '-o', file, '-p', `${cluster.node(name).pid}`],
+              ['-f', '-y', '-e', 'trace=fdatasync,fsync', '-o', file, '-p', `${cluster.node(name).pid}`],
               { stdio: ['ignore', 'ignore', 'pipe'] },
             );
             let said = '';
@@ -57,10 +52,11 @@ describe('real processes: an acknowledged operation is on stable storage (needs 
           for (const { tracer } of tracers) execFileSync('kill', ['-INT', `${tracer.pid}`]);
           await Promise.all(ended);
           const syncs = tracers.map(({ file }) => countedSyncs(readFileSync(file, 'utf8')));
-          expect(
-            syncs.filter((calls) => calls >= OPERATIONS).length,
-            `syncs by node: ${syncs.join(', ')}`,
-          ).toBeGreaterThanOrEqual(2);
+          // Each answer waited for two nodes, and with one worker no sync before it can have held a later operation. The
+          // third node may lag and write several at once.
+          const total = syncs.reduce((sum, calls) => sum + calls, 0);
+          expect(total, `syncs by node: ${syncs.join(', ')}`).toBeGreaterThanOrEqual(2 * OPERATIONS);
+          expect(syncs.filter((calls) => calls > 0).length).toBeGreaterThanOrEqual(2);
           await client.close();
         });
       } finally {
