@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { type Connection, webSocketTransport } from '@lockd/client';
 import { LIMITS, msgpackCodec, PROTOCOL_VERSION } from '@lockd/client/protocol';
+import { after } from '../clock.ts';
 
 const TTL_MS = 3_600_000;
 /** One session's acquires without an answer. */
 const IN_FLIGHT = 500;
+const RETRY_MS = 200;
 const SESSION_LOCKS = 150_000;
 
 /** Takes many locks and keeps them, on the wire itself: a million handles of the SDK would weigh more than the cluster. */
@@ -37,17 +39,19 @@ export class Holder {
       let seq = 0;
       let answered = 0;
       let epoch = 1;
+      let openedAfter = 0;
       const nonce = randomBytes(16).toString('hex');
-      const total = until - from;
+      let total = until - from;
       const send = (messages: readonly unknown[][]): void => {
-        if (messages.length > 0) connection.send(msgpackCodec.encode(messages as never));
+        if (messages.length > 0) connection.send(msgpackCodec.encode(messages));
       };
+      const attach = (): unknown[] => ['attach', 2, session, nonce, ++epoch];
       const acquire = (number: number): unknown[] => [
         'acquire',
         session,
         number,
         answered,
-        `held:${from + number}`,
+        `held:${from}:${number}`,
         0,
         null,
         null,
@@ -65,13 +69,14 @@ export class Holder {
           for (const message of msgpackCodec.decode(frame)) {
             if (message[0] === 'welcome') {
               const { index } = message[1] as { index: number };
-              connection.send(msgpackCodec.encode([['open', 1, randomBytes(16).toString('hex'), TTL_MS, index, null]]));
+              openedAfter = index;
+              send([['open', 1, nonce, TTL_MS, openedAfter, null]]);
             } else if (message[0] === 'opened') {
               session = message[2] as number;
               fill();
             } else if (message[0] === 'reattach') {
               // The leader has changed: what has no answer is sent again.
-              send([['attach', 2, session, nonce, ++epoch]]);
+              send([attach()]);
             } else if (message[0] === 'attached') {
               send(Array.from({ length: seq - answered }, (_, at) => acquire(answered + 1 + at)));
             } else if (message[0] === 'granted') {
@@ -81,6 +86,15 @@ export class Holder {
               onGrant();
               if (answered === total) resolve();
               else if (seq - answered < IN_FLIGHT / 2) fill();
+            } else if (message[0] === 'error' && message[6] === true && message[1] === 0) {
+              // No leader just now: neither the opening nor the attachment was taken.
+              const again = session === 0 ? ['open', 1, nonce, TTL_MS, openedAfter, null] : attach();
+              after(RETRY_MS, () => send([again]));
+            } else if (message[0] === 'error' && message[6] === true && message[2] === answered + 1) {
+              // Not done, and its number is used up.
+              answered++;
+              total++;
+              fill();
             } else if (message[0] === 'error') {
               reject(new Error(JSON.stringify(message)));
             }

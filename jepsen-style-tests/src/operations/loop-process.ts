@@ -15,7 +15,7 @@ const READER = new URL('../../../packages/lockd/dist/lock-table/snapshot-reader.
 if (directory !== undefined && process.argv.includes('start')) {
   const slicesMs: number[] = [];
   const { TableSnapshotReader } = (await import(READER.href)) as {
-    TableSnapshotReader: { prototype: { next(): unknown } };
+    TableSnapshotReader: { prototype: { next: (this: unknown) => unknown } };
   };
   const { prototype } = TableSnapshotReader;
   const next = prototype.next;

@@ -35,14 +35,17 @@ export async function runSnapshots(
   ]);
   const holder = new Holder();
   try {
-    const leader = await set.leader();
-    const { term } = await set.status();
-    const endpoint = `ws://127.0.0.1:${set.node(leader).spec.clientPort}`;
     let startNs = monotonicNs();
-    await holder.hold(endpoint, count, (held) => print(`${held} held`));
+    const before = await set.status();
+    await holder.hold(`ws://127.0.0.1:${set.node(await set.leader()).spec.clientPort}`, count, (held) =>
+      print(`${held} held`),
+    );
     const fillMs = elapsedMs(startNs);
     rows.push([`${count} locks acquired, a second`, Math.round(count / (fillMs / 1000)).toString()]);
     if (!(await set.settled(60_000))) problems.push('the followers did not keep up');
+    const leader = await set.leader();
+    const { term } = await set.status();
+    rows.push(['… leader changes meanwhile', String((term ?? 0) - (before.term ?? 0))]);
     const load = await LockLoad.start(set.endpoints);
     await sleep(3000);
     const calm = load.lap();
@@ -82,7 +85,7 @@ export async function runSnapshots(
         problems.push(`${name}: one slice in a hundred takes ${p99} ms, more than ${SLICE_MAX_MS}`);
     }
     const after = await set.status();
-    rows.push(['leader changes', String((after.term ?? 0) - (term ?? 0))]);
+    rows.push(['… leader changes', String((after.term ?? 0) - (term ?? 0))]);
     if (after.leader !== leader || after.term !== term)
       problems.push(`${leader} in term ${term} led, now ${after.leader} in term ${after.term}`);
 
