@@ -19,6 +19,7 @@ import {
   type Welcome,
 } from '@lockd/client/protocol';
 import type { NodeId, ProposeResult, RaftStatus, ReadRound, Refusal } from '@lockd/raft';
+import type { NodeCondition } from '@lockd/raft/node';
 import type { WebSocket } from 'ws';
 import type { Clock } from '../clock.ts';
 import type { LeaseManager } from '../leases/lease-manager.ts';
@@ -50,6 +51,7 @@ export interface GatewayDependencies {
     requestRead(): { readonly type: 'round'; readonly round: ReadRound } | Refusal;
     wake(): void;
     status(): RaftStatus;
+    condition(): NodeCondition;
     clusterId(): string | undefined;
   };
   sendApp(to: NodeId, payload: AppPayload): boolean;
@@ -215,6 +217,8 @@ export class Gateway {
     this.#reads.onApplied(this.#dependencies.table.index);
     const { lastIndex, commitIndex } = this.#dependencies.driver.status();
     this.#isOverloaded =
+      // What is left of the device is for what gives locks back.
+      this.#dependencies.driver.condition() === 'disk-full' ||
       lastIndex - commitIndex > GATEWAY_LIMITS.maxUncommittedEntries ||
       this.#route.waitingBytes > GATEWAY_LIMITS.overloadedBytes;
     this.#isInTurn = false;
@@ -418,7 +422,7 @@ export class Gateway {
   /** Why this operation should come later. Only what asks for more is put off because of others' load. */
   #overload(session: LocalSession, message: OperationMessage): string | undefined {
     if (this.#isOverloaded && (message[0] === 'acquire' || message[0] === 'acquire-all')) {
-      return 'too much is on its way already';
+      return 'this node has too much on its way, or too little space on its disk';
     }
     const isBeyond = message[2] - session.answeredSeq > GATEWAY_LIMITS.maxUnansweredPerSession;
     return isBeyond && session.sentSeq - session.answeredSeq > LIMITS.window

@@ -74,3 +74,17 @@ describe('which connection speaks for a session', () => {
     expect(connection.all('error').at(-1)?.[3]).toBe('LOCKD_SESSION_EXPIRED');
   });
 });
+
+test('a node whose disk is almost full refuses what asks for locks, and takes what gives them back', () => {
+  const bench = new GatewayBench();
+  const connection = bench.connect('n1');
+  const session = open(bench, connection, 'secret');
+  connection.say(['acquire', session, 1, 0, 'x', 0, null, null]);
+  bench.turn();
+  bench.condition = 'disk-full';
+  bench.turn();
+  connection.say(['release', session, 2, 1, 1], ['acquire', session, 3, 1, 'x', 0, null, null]);
+  bench.turn();
+  expect(connection.all('ok').map((message) => message[2])).toEqual([2]);
+  expect(connection.all('error').map((message) => message.slice(2, 4))).toEqual([[3, 'LOCKD_OVERLOADED']]);
+});

@@ -1,5 +1,6 @@
 import { type ClientMessage, jsonCodec, type NodeStatus, type ServerMessage } from '@lockd/client/protocol';
 import type { NodeId, ProposeResult, RaftStatus, ReadRound } from '@lockd/raft';
+import type { NodeCondition } from '@lockd/raft/node';
 import type { WebSocket } from 'ws';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { LeaseManager } from '../../src/leases/lease-manager.ts';
@@ -67,6 +68,7 @@ export class BenchNode {
         requestRead: () => ({ type: 'round', round: bench.round as ReadRound }),
         wake: () => {},
         status: () => this.status(),
+        condition: () => bench.condition,
         clusterId: () => 'bench',
       },
       sendApp: (to, payload) => {
@@ -115,6 +117,7 @@ export class GatewayBench {
   round = 1;
   leader: NodeId | undefined = 'n1' as NodeId;
   term = 1;
+  condition: NodeCondition = 'serving';
   /** Nothing passes between the nodes. */
   isCut = false;
 
