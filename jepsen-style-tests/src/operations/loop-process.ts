@@ -1,11 +1,11 @@
 /**
  * Loaded into a node by `--import`; part of no product. Four times a second it appends to the file LOOP_PROBE_DIR/<pid>: the time
- * of the monotonic clock, the longest delay of the event loop since the last line, and the longest and the number of
- * snapshot slices since then, by the processor time that they took. On a busy machine a short slice may take long.
+ * of the monotonic clock, and since the last line the longest delay of the event loop, the processor time of each snapshot
+ * slice, and the longest garbage collection. On a busy machine a short slice may take long.
  */
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { monitorEventLoopDelay, PerformanceObserver } from 'node:perf_hooks';
 import { every, monotonicNs } from '../clock.ts';
 
 const directory = process.env['LOOP_PROBE_DIR'];
@@ -28,6 +28,10 @@ if (directory !== undefined && process.argv.includes('start')) {
       slicesMs.push((user + system) / 1000);
     }
   };
+  let collectionMs = 0;
+  new PerformanceObserver((list) => {
+    for (const { duration } of list.getEntries()) collectionMs = Math.max(collectionMs, duration);
+  }).observe({ entryTypes: ['gc'] });
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
   every(250, () => {
@@ -35,8 +39,9 @@ if (directory !== undefined && process.argv.includes('start')) {
     const slices = slicesMs.splice(0).map((ms) => ms.toFixed(2));
     appendFileSync(
       join(directory, String(process.pid)),
-      `${monotonicNs()} ${delayMs.toFixed(2)} ${slices.join(',')}\n`,
+      `${monotonicNs()} ${delayMs.toFixed(2)} ${slices.join(',')} ${collectionMs.toFixed(2)}\n`,
     );
     delay.reset();
+    collectionMs = 0;
   });
 }

@@ -142,16 +142,19 @@ function elapsedMs(startNs: number): number {
   return (monotonicNs() - startNs) / 1e6;
 }
 
-/** Of any node since then, in whole milliseconds. */
-function longestDelay(probes: string, sinceNs: number): number {
+/** Of any node since then, and how much of it was one garbage collection, in whole milliseconds. */
+function longestDelay(probes: string, sinceNs: number): string {
   let longest = 0;
+  let collection = 0;
   for (const file of readdirSync(probes)) {
     for (const line of readFileSync(join(probes, file), 'utf8').split('\n')) {
-      const [atNs, delayMs] = line.split(' ', 2).map(Number) as [number, number];
-      if (atNs >= sinceNs && delayMs > longest) longest = delayMs;
+      const fields = line.split(' ');
+      if (!(Number(fields[0]) >= sinceNs) || Number(fields[1]) <= longest) continue;
+      longest = Number(fields[1]);
+      collection = Number(fields[3]);
     }
   }
-  return Math.round(longest);
+  return `${Math.round(longest)} (collecting garbage: ${Math.round(collection)})`;
 }
 
 /** Processor time of every slice, ascending. The collector's helper threads count too, so the longest are often its doing. */
