@@ -1,4 +1,5 @@
 import { FAULTS } from './raft/faults.ts';
+import { NOT_JUDGED } from './raft/simulation.ts';
 import type { RangeOutcome } from './range.ts';
 
 /** What a long range must have seen at least once: otherwise it has not tested what it is for. */
@@ -28,6 +29,8 @@ export const RARE_SITUATIONS: readonly string[] = [
 
 /** From this many seeds on, a fault or situation that never came about fails the range. */
 const LONG_RANGE = 2_000;
+/** More runs than this share whose liveness could not be judged fail a long range: then the faults are too hard, or the code loses members. */
+const MAX_NOT_JUDGED_SHARE = 0.05;
 
 /** Prints what a range came to; the exit code. */
 export function reportRange(outcome: RangeOutcome, seconds: number, print: (line: string) => void): number {
@@ -43,6 +46,11 @@ export function reportRange(outcome: RangeOutcome, seconds: number, print: (line
   if (failed !== undefined) return 1;
   if (seeds >= LONG_RANGE && missing.length > 0) {
     print(`FAIL never came about: ${missing.join(', ')}`);
+    return 1;
+  }
+  const notJudged = counts.get(NOT_JUDGED) ?? 0;
+  if (seeds >= LONG_RANGE && notJudged > seeds * MAX_NOT_JUDGED_SHARE) {
+    print(`FAIL ${notJudged} of ${seeds} seeds: ${NOT_JUDGED}`);
     return 1;
   }
   print(`no failure in seeds ${outcome.from}..${outcome.to}`);

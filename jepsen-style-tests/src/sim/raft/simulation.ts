@@ -17,6 +17,9 @@ const CHAOS_US = 60_000_000;
 /** After that a healed quorum has so many longest election time-outs to serve. */
 const LIVENESS_TIMEOUTS = 40;
 
+/** Counts runs whose liveness says nothing: no quorum is left that could be healed. Their safety is checked like any other's. */
+export const NOT_JUDGED = 'liveness not judged: no quorum is left';
+
 export interface SimulationOptions {
   readonly seed: number;
   /** Default: drawn from the seed. */
@@ -143,6 +146,11 @@ class RaftSimulation {
    */
   async liveness(): Promise<void> {
     const core = this.#drawCore();
+    if (core === undefined) {
+      this.#counters.add(NOT_JUDGED, 1);
+      this.#trace.event(this.#world.nowUs, 'nemesis', 'has destroyed more than a cluster can lose');
+      return;
+    }
     const rest = this.#nodes.filter((node) => !core.includes(node));
     this.#faults.heal();
     this.#trace.event(
@@ -217,8 +225,11 @@ class RaftSimulation {
     return this.#nodes.every((leader) => !leader.isLeader || !network.isCut(node.id, leader.id));
   }
 
-  /** As few nodes as may be, sometimes, but a quorum of every configuration that may count. */
-  #drawCore(): SimNode[] {
+  /**
+   * As few nodes as may be, sometimes, but a quorum of every configuration that may count. None where members were
+   * removed after others had lost their data: what was a minority then may be half of the rest.
+   */
+  #drawCore(): SimNode[] | undefined {
     const configurations = this.#checker.possibleConfigurations();
     let core = this.#nodes.filter((node) => !this.#faults.lost.has(node));
     const suffices = (some: readonly SimNode[]): boolean =>
@@ -227,7 +238,7 @@ class RaftSimulation {
           quorumVote(configuration, (id) => some.some((node) => node.id === id && node.durable.lastIndex > 0)) ===
           'won',
       );
-    if (!suffices(core)) throw new Error('the faults have destroyed more than a cluster can lose');
+    if (!suffices(core)) return undefined;
     for (const node of this.#chance.sample(core, this.#chance.below(core.length))) {
       const smaller = core.filter((other) => other !== node);
       if (suffices(smaller)) core = smaller;
