@@ -33,7 +33,7 @@ export class BenchConnection {
   }
 
   break(): void {
-    (this.#listeners.get('close') as (() => void) | undefined)?.();
+    this.#listeners.get('close')?.();
   }
 
   /** The messages of this kind so far. */
