@@ -1,21 +1,17 @@
-import { createHash } from 'node:crypto';
+import { type ChildProcess, fork } from 'node:child_process';
 import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { connect } from '@lockd/client';
-import { levelStorage, realClock, StorageError } from '@lockd/raft/node';
 import { sleep, waitFor } from '../clock.ts';
+import { registerChild } from '../cluster/child-registry.ts';
 import { Random } from '../random.ts';
 import { type Damage, damagesOf, databaseFrom } from './damage-places.ts';
+import type { Content, Read } from './damage-process.ts';
 import { lockd } from './lockd-cli.ts';
 import { NodeSet } from './node-set.ts';
 
 type Outcome = 'whole' | 'refused' | 'forgot';
-
-/** What a directory holds, entry by entry, as one text. */
-interface Content {
-  readonly digest: string;
-  readonly lastIndex: number;
-}
 
 /** A snapshot is due after so many bytes of log, so that the directories have one. */
 const SNAPSHOT_MIN_BYTES = 65_536;
@@ -42,6 +38,7 @@ export async function runDamage(
     table.set(kind, row);
     if (outcome === 'forgot') problems.push(`${kind}: ${detail}`);
   };
+  const opener = new Opener();
   const set = await NodeSet.found(join(directory, 'cluster'), 3, ports, [
     '--snapshot-min-bytes',
     String(SNAPSHOT_MIN_BYTES),
@@ -79,9 +76,9 @@ export async function runDamage(
       ['clean stop', stopped],
       ['kill -9', killed],
     ] as const) {
-      const expected = await readContent(await copyOf(original, copies));
-      if (expected.type !== 'whole') {
-        problems.push(`the undamaged directory after ${ending} is refused: ${expected.reason}`);
+      const expected = await opener.open(await copyOf(original, copies));
+      if (expected?.type !== 'whole') {
+        problems.push(`the undamaged directory after ${ending} is refused: ${expected?.reason ?? 'the process died'}`);
         continue;
       }
       const damages: Damage[] = [
@@ -95,7 +92,7 @@ export async function runDamage(
       for (const damage of damages) {
         const copy = await copyOf(original, copies);
         await damage.spoil(copy);
-        const [outcome, detail] = await judge(copy, expected.content);
+        const [outcome, detail] = await judge(opener, copy, expected.content);
         count(damage.kind, outcome, `${damage.where}, after ${ending}: ${detail}`);
         await rm(copy, { recursive: true, force: true });
       }
@@ -104,6 +101,7 @@ export async function runDamage(
   } catch (error) {
     problems.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
   } finally {
+    opener.close();
     await set.stop();
   }
   const width = Math.max(...[...table.keys()].map((kind) => kind.length));
@@ -145,44 +143,45 @@ async function copyOf(original: string, parent: string): Promise<string> {
   return copy;
 }
 
-type Read =
-  | { readonly type: 'whole'; readonly content: Content }
-  | { readonly type: 'refused'; readonly reason: string };
+/** Opens directories in a process of its own, and in another one after that has died. */
+class Opener {
+  #child: ChildProcess | undefined;
 
-/** Opens the directory as a starting node does. */
-async function readContent(directory: string): Promise<Read> {
-  const storage = levelStorage(directory, realClock);
-  try {
-    const recovered = await storage.recover();
-    if ('damage' in recovered) return { type: 'refused', reason: recovered.damage.reason };
-    const hash = createHash('sha1');
-    const { hardState, snapshot, runs, instanceId } = recovered;
-    hash.update(JSON.stringify([instanceId, hardState.term, hardState.votedFor, snapshot?.index, snapshot?.term]));
-    let lastIndex: number = snapshot?.index ?? 0;
-    for (const run of runs) {
-      for (let index = run.firstIndex; index <= run.lastIndex; index++) {
-        hash.update(JSON.stringify([index, run.term]));
-        hash.update(run.entry(index));
-      }
-      lastIndex = run.lastIndex;
-    }
-    const source = await storage.openSnapshot();
-    if (source !== undefined) {
-      hash.update(source.contentHash);
-      await source.close();
-    }
-    return { type: 'whole', content: { digest: hash.digest('hex'), lastIndex } };
-  } catch (error) {
-    if (error instanceof StorageError) return { type: 'refused', reason: `${error.code}: ${error.message}` };
-    throw error;
-  } finally {
-    await storage.close().catch(() => undefined);
+  /** Undefined: the process died of it. */
+  open(directory: string): Promise<Read | undefined> {
+    this.#child ??= this.#start();
+    const child = this.#child;
+    return new Promise((resolve) => {
+      const finish = (read: Read | undefined): void => {
+        child.removeListener('message', finish);
+        child.removeListener('exit', onExit);
+        resolve(read);
+      };
+      const onExit = (): void => {
+        this.#child = undefined;
+        finish(undefined);
+      };
+      child.on('message', finish);
+      child.on('exit', onExit);
+      child.send(directory);
+    });
+  }
+
+  close(): void {
+    this.#child?.kill('SIGKILL');
+  }
+
+  #start(): ChildProcess {
+    const child = fork(fileURLToPath(new URL('damage-process.js', import.meta.url)), { stdio: 'ignore' });
+    registerChild(child);
+    return child;
   }
 }
 
-async function judge(directory: string, expected: Content): Promise<readonly [Outcome, string]> {
-  const first = await readContent(directory);
-  if (first.type === 'whole') {
+/** A start that dies of the damage takes part in nothing; the next one has to say so. */
+async function judge(opener: Opener, directory: string, expected: Content): Promise<readonly [Outcome, string]> {
+  const first = await opener.open(directory);
+  if (first?.type === 'whole') {
     return first.content.digest === expected.digest
       ? ['whole', '']
       : [
@@ -190,10 +189,10 @@ async function judge(directory: string, expected: Content): Promise<readonly [Ou
           `it opened with a log to ${first.content.lastIndex} instead of ${expected.lastIndex}, or other content`,
         ];
   }
-  const second = await readContent(directory);
-  return second.type === 'whole'
-    ? ['forgot', `it opened at the second start, after: ${first.reason}`]
-    : ['refused', first.reason];
+  const second = await opener.open(directory);
+  if (second?.type === 'refused') return ['refused', second.reason];
+  const before = first === undefined ? 'a start that died' : `a refusal (${first.reason})`;
+  return ['forgot', `${second === undefined ? 'the second start died' : 'it opened'} after ${before}`];
 }
 
 /** Whole by themselves, and yet not what this node has acknowledged: its peers have to tell. */

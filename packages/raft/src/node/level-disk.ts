@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, type FileHandle, mkdir, open, readFile, rename, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
@@ -13,6 +14,8 @@ const WRITE_BUFFER_BYTES = 32 * 1024 * 1024;
 const SCAN_CHUNK_RECORDS = 1000;
 const SCAN_CHUNK_BYTES = 1024 * 1024;
 const SMALL_FILE_BYTES_MAX = 1024 * 1024;
+/** Stands in the directory from before LevelDB opens it until it has been read once. */
+const OPENING_FILE = 'opening';
 /**
  * Each write returns when it is on the device: one visit to the thread pool instead of two. Waking a pool thread is what a
  * marker costs this thread. Elsewhere than on Linux it promises less than `datasync` (macOS keeps the drive's cache).
@@ -37,6 +40,7 @@ export class LevelDisk implements Disk {
         await syncDirectory(path.dirname(this.#directory));
       });
     }
+    if (!options.create) await this.#checkedOpening();
     const level = new Level<string, Uint8Array>(this.#databasePath, {
       keyEncoding: 'utf8',
       valueEncoding: 'view',
@@ -49,7 +53,20 @@ export class LevelDisk implements Disk {
     } catch (error) {
       throw openingError(error, this.#directory);
     }
-    return new LevelDatabase(level);
+    return new LevelDatabase(level, () => rm(this.#pathOf(OPENING_FILE), { force: true }));
+  }
+
+  /**
+   * LevelDB ends the whole process on some kinds of damage (a failed assertion). Where the last opening did not get to
+   * its end, for that reason or because the process was killed, another process tries first.
+   */
+  async #checkedOpening(): Promise<void> {
+    if ((await readIfThere(this.#pathOf(OPENING_FILE))) !== undefined) {
+      const ending = await openElsewhere(this.#databasePath);
+      if (ending !== undefined)
+        throw new StorageError('STORAGE_DAMAGED', `LevelDB cannot read the log, and ends its process: ${ending}`);
+    }
+    await this.writeFile(OPENING_FILE, Buffer.from('see level-disk.ts\n'));
   }
 
   async hasDatabase(): Promise<boolean> {
@@ -157,9 +174,12 @@ export class LevelDisk implements Disk {
 
 class LevelDatabase implements LogDatabase {
   readonly #level: Level<string, Uint8Array>;
+  readonly #onRead: () => Promise<void>;
 
-  constructor(level: Level<string, Uint8Array>) {
+  /** `onRead`: everything has been read once, or refused in words. */
+  constructor(level: Level<string, Uint8Array>, onRead: () => Promise<void>) {
     this.#level = level;
+    this.#onRead = onRead;
   }
 
   async batch(operations: readonly DatabaseOperation[], options: { readonly sync: boolean }): Promise<void> {
@@ -186,6 +206,7 @@ class LevelDatabase implements LogDatabase {
       throw toStorageError(error, 'reading the log');
     } finally {
       await iterator.close();
+      await this.#onRead().catch(() => undefined);
     }
   }
 
@@ -288,6 +309,24 @@ class LevelFileSource implements FileSource {
   async close(): Promise<void> {
     await attempt(`closing ${this.#name}`, () => this.#handle.close());
   }
+}
+
+/** Opens and reads the database in a process of its own. Undefined where that came to an end by itself, good or bad. */
+async function openElsewhere(databasePath: string): Promise<string | undefined> {
+  const program = `
+    const { Level } = await import(${JSON.stringify(import.meta.resolve('level'))});
+    const level = new Level(${JSON.stringify(databasePath)}, { createIfMissing: false, valueEncoding: 'view' });
+    try {
+      await level.open();
+      for await (const _ of level.iterator()) {}
+    } catch {}
+    await level.close().catch(() => {});`;
+  return new Promise((resolve) => {
+    execFile(process.execPath, ['--input-type=module', '-e', program], (error, _stdout, stderr) => {
+      const signal = error?.signal ?? undefined;
+      resolve(signal === undefined ? undefined : `${signal} ${stderr.trim()}`.slice(0, 500));
+    });
+  });
 }
 
 async function attempt<Result>(what: string, action: () => Promise<Result>): Promise<Result> {

@@ -211,6 +211,31 @@ describe.each(['closed', 'crashed'] as const)('a directory that was %s', (ending
   });
 });
 
+// Found by `npm run damage`: a flipped bit in the length of a key fails an assertion of LevelDB, which ends the process.
+describe('damage of which LevelDB dies', () => {
+  test('is said at the start after the one that died of it, and at every later one', async () => {
+    const outcome = await outcomeAfter('closed', async (directory) => {
+      await writeFile(path.join(directory, 'opening'), 'left behind by the start that died');
+      for (const name of await readdir(path.join(directory, 'log'))) {
+        if (!name.endsWith('.ldb')) continue;
+        const file = path.join(directory, 'log', name);
+        const bytes = await readFile(file);
+        // The length of the first key, which has to hold eight bytes at least.
+        bytes[1] = 1;
+        await writeFile(file, bytes);
+      }
+    });
+    expect(outcome).toMatchObject({ type: 'refused', reason: expect.stringContaining('LevelDB cannot read the log') });
+  });
+
+  test('is not suspected where a start was only killed', async () => {
+    const outcome = await outcomeAfter('crashed', (directory) =>
+      writeFile(path.join(directory, 'opening'), 'left behind by the start that was killed'),
+    );
+    expect(outcome).toEqual({ type: 'whole' });
+  });
+});
+
 describe('what the operator is told', () => {
   const cases: readonly [string, (directory: string) => Promise<void>, RegExp][] = [
     ['a deleted marker', (directory) => rm(path.join(directory, 'marker')), /marker file is missing/],
