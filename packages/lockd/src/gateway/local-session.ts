@@ -32,6 +32,8 @@ export class LocalSession implements CommandOwner {
   /** Highest seq taken from the client, and highest answered; both since this attachment. */
   sentSeq = 0;
   answeredSeq = 0;
+  /** The highest seq that was sent again although it, or a later one, was answered; 0: none without an answer. */
+  #repeatedSeq = 0;
   /** The newest renewal without an acknowledgement. */
   renewStamp: number | undefined;
 
@@ -46,7 +48,18 @@ export class LocalSession implements CommandOwner {
   }
 
   get hasUnanswered(): boolean {
-    return !this.isAttached || this.sentSeq > this.answeredSeq;
+    return !this.isAttached || this.sentSeq > this.answeredSeq || this.#repeatedSeq > 0;
+  }
+
+  /** On its way into the log, perhaps not for the first time: what was refused may be sent again under its number. */
+  noteSent(seq: number): void {
+    if (seq > this.sentSeq) this.sentSeq = seq;
+    else if (seq <= this.answeredSeq && seq > this.#repeatedSeq) this.#repeatedSeq = seq;
+  }
+
+  noteAnswered(seq: number): void {
+    if (seq > this.answeredSeq) this.answeredSeq = seq;
+    if (seq === this.#repeatedSeq) this.#repeatedSeq = 0;
   }
 
   notProposed(tag: number, reason: 'no-leader' | 'invalid'): void {
@@ -58,7 +71,7 @@ export class LocalSession implements CommandOwner {
       // Sent before, by an earlier attachment, and applied: saying that nothing happened would be a lie.
       this.#owner.reattach(this);
     } else {
-      if (tag > this.answeredSeq) this.answeredSeq = tag;
+      this.noteAnswered(tag);
       this.#refuse(this.session, tag, reason);
     }
   }

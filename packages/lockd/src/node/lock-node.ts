@@ -166,7 +166,7 @@ export class LockNode {
         sink.nowMs = clock.nowMs();
       },
       onReplaced: () => {
-        if (late.node !== undefined) late.node.#gateway.stateReplaced();
+        if (late.node !== undefined) late.node.#gateway.sessions.stateReplaced();
       },
     });
     const driver = await openDriver(
@@ -212,7 +212,7 @@ export class LockNode {
     );
     const node = new LockNode(configuration, parts, driver, transport);
     late.node = node;
-    sink.gateway = node.#gateway;
+    sink.sessions = node.#gateway.sessions;
     try {
       await node.#listen();
     } catch (error) {

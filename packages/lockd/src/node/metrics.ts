@@ -44,7 +44,7 @@ export function nodeMetrics(
     counter('frames_sent', 'Frames sent to clients.', gateway.counters.framesSent),
     counter('requests', 'Messages received from clients.', gateway.counters.requests),
     counter('refused_overloaded', 'Acquires refused because of load.', gateway.counters.refusedOverloaded),
-    counter('reattaches', 'Sessions told to attach again.', gateway.counters.reattachesPushed),
+    counter('reattaches', 'Sessions told to attach again.', gateway.sessions.reattachesPushed),
     counter('peer_frames_sent', 'Frames sent to other nodes.', peers.counters.framesSent),
     counter('peer_bytes_sent', 'Bytes of the frames sent to other nodes.', peers.counters.bytesSent),
     counter('log_writes', 'Synced writes of the log.', driver.writeCounters.writes),

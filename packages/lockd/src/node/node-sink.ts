@@ -1,12 +1,12 @@
 import type { EndReason, ErrorCode, ErrorDetail, GrantDetail } from '@lockd/client/protocol';
-import type { Gateway } from '../gateway/gateway.ts';
+import type { Sessions } from '../gateway/sessions.ts';
 import type { LeaseManager } from '../leases/lease-manager.ts';
 import type { DeadlineKind, TableSink } from '../lock-table/sink.ts';
 
-/** Passes on what the table tells: to the gateway what clients hear, to the lease manager what has a deadline. */
+/** Passes on what the table tells: to the gateway's sessions what clients hear, to the lease manager what has a deadline. */
 export class NodeSink implements TableSink {
   /** Undefined while the node recovers: nobody is connected then. */
-  gateway: Gateway | undefined;
+  sessions: Sessions | undefined;
   /** Time of the turn, for deadlines that begin in it. */
   nowMs = 0;
   /** Of all commands applied by this process; for metrics. */
@@ -19,23 +19,23 @@ export class NodeSink implements TableSink {
 
   sessionOpened(session: number, nonce: string, ttlMs: number): void {
     this.#leases.sessionOpened(session, ttlMs, this.nowMs);
-    this.gateway?.sessionOpened(session, nonce, ttlMs);
+    this.sessions?.sessionOpened(session, nonce, ttlMs);
   }
 
   openRefused(nonce: string, code: ErrorCode, message: string): void {
-    this.gateway?.openRefused(nonce, code, message);
+    this.sessions?.openRefused(nonce, code, message);
   }
 
   sessionAttached(session: number, epoch: number, ttlMs: number): void {
-    this.gateway?.sessionAttached(session, epoch, ttlMs);
+    this.sessions?.sessionAttached(session, epoch, ttlMs);
   }
 
   attachRefused(session: number, epoch: number, code: ErrorCode, message: string): void {
-    this.gateway?.attachRefused(session, epoch, code, message);
+    this.sessions?.attachRefused(session, epoch, code, message);
   }
 
   sessionDetached(session: number): void {
-    this.gateway?.sessionDetached(session);
+    this.sessions?.sessionDetached(session);
   }
 
   sessionHeard(session: number): void {
@@ -44,28 +44,28 @@ export class NodeSink implements TableSink {
 
   sessionEnded(session: number, reason: string): void {
     this.#leases.sessionEnded(session);
-    this.gateway?.sessionEnded(session, reason);
+    this.sessions?.sessionEnded(session, reason);
   }
 
   answered(session: number, seq: number, value: unknown): void {
-    this.gateway?.answered(session, seq, value);
+    this.sessions?.answered(session, seq, value);
   }
 
   refused(session: number, seq: number, code: ErrorCode, message: string, detail: ErrorDetail | null): void {
-    this.gateway?.refused(session, seq, code, message, detail);
+    this.sessions?.refused(session, seq, code, message, detail);
   }
 
   granted(session: number, handle: number, token: number, detail: GrantDetail | null): void {
     this.grants++;
-    this.gateway?.granted(session, handle, token, detail);
+    this.sessions?.granted(session, handle, token, detail);
   }
 
   waiting(session: number, handle: number, position: number): void {
-    this.gateway?.waiting(session, handle, position);
+    this.sessions?.waiting(session, handle, position);
   }
 
   ended(session: number, handle: number, reason: EndReason): void {
-    this.gateway?.ended(session, handle, reason);
+    this.sessions?.ended(session, handle, reason);
   }
 
   deadlineStarted(

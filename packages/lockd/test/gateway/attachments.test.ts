@@ -58,6 +58,26 @@ describe('which connection speaks for a session', () => {
     expect((JSON.parse(line as string) as unknown[])[8]).toBe(1);
   });
 
+  test('what was refused and is sent again under its number may be lost like anything else: its session is told', () => {
+    const bench = new GatewayBench();
+    const connection = bench.connect('n2');
+    const session = open(bench, connection, 'secret');
+    const acquire = ['acquire', session, 1, 0, 'x', 0, null, null] as const;
+    // The leader cannot be reached for longer than an operation is kept.
+    bench.isCut = true;
+    connection.say(acquire);
+    bench.turn();
+    bench.node('n2').clock.advance(1000);
+    bench.turn();
+    expect(connection.all('error').map((message) => message[3])).toEqual(['LOCKD_NO_QUORUM']);
+    bench.isCut = false;
+    connection.say(acquire);
+    bench.node('n2').clock.endTurn();
+    bench.elect('n1');
+    bench.node('n2').turn();
+    expect(connection.all('reattach')).toEqual([['reattach', session]]);
+  });
+
   test('attaches of one connection without an answer are bounded', () => {
     const bench = new GatewayBench();
     const connection = bench.connect('n1');

@@ -82,7 +82,7 @@ export class BenchNode {
       operate: () => ({ status: 404, body: '' }) as never,
       onOperation: () => {},
     });
-    this.#sink.gateway = this.gateway;
+    this.#sink.sessions = this.gateway.sessions;
   }
 
   status(): RaftStatus {
