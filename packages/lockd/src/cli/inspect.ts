@@ -20,8 +20,10 @@ export async function list(prefix: string, settings: Settings): Promise<number> 
   } else {
     for (const row of rows) {
       const tokens = row.holders.map((holder) => holder.token).join(', ');
-      const held = row.holders.length === 0 ? 'free' : `${row.holders.length} held (token ${tokens})`;
-      process.stdout.write(`${printable(row.name)}  ${held}, ${row.waiters.length} waiting\n`);
+      const rest = (row.holderCount ?? 0) > row.holders.length ? ', …' : '';
+      const held =
+        row.holders.length === 0 ? 'free' : `${row.holderCount ?? row.holders.length} held (token ${tokens}${rest})`;
+      process.stdout.write(`${printable(row.name)}  ${held}, ${row.waiterCount ?? row.waiters.length} waiting\n`);
     }
   }
   return EXIT.ok;
@@ -55,6 +57,9 @@ function describe(info: NameInfo): string {
   }
   for (const waiter of info.waiters)
     lines.push(`  ${waiter.position}. session ${waiter.session} waits (${waiter.mode})`);
+  const holders = (info.holderCount ?? 0) - info.holders.length;
+  const waiters = (info.waiterCount ?? 0) - info.waiters.length;
+  if (holders > 0 || waiters > 0) lines.push(`  not shown: ${holders} more holders, ${waiters} more waiters`);
   return `${lines.join('\n')}\n`;
 }
 

@@ -1,17 +1,24 @@
-import type { NameInfo, RequestState } from '@lockd/client/protocol';
+import type { HolderInfo, NameInfo, RequestState } from '@lockd/client/protocol';
 import { holderInfo, positionOf } from './acquire.ts';
 import { grantDetail } from './grants.ts';
-import { modeName } from './lock-request.ts';
+import { type LockRequest, modeName } from './lock-request.ts';
 import type { NameRecord } from './name-record.ts';
 import type { TableState } from './state.ts';
 
 /** Holders and waiters shown of one name: the first ones, and in a list fewer. */
 const SHOWN = 1000;
 const SHOWN_IN_LIST = 20;
+/** Keys and values of holders' metadata in one answer, in UTF-16 code units; further holders are shown without theirs. */
+export const SHOWN_METADATA_LENGTH = 262_144;
+
+/** What of the answer's room for metadata is left. */
+interface Room {
+  metadata: number;
+}
 
 export function inspectName(state: TableState, name: string): NameInfo | undefined {
   const record = state.names.get(name);
-  return record === undefined ? undefined : nameInfo(state, record, SHOWN);
+  return record === undefined ? undefined : nameInfo(state, record, SHOWN, { metadata: SHOWN_METADATA_LENGTH });
 }
 
 /**
@@ -34,20 +41,21 @@ export function listNames(state: TableState, prefix: string, limit: number, afte
     }
   }
   found.sort(byCodeUnits);
-  return found.slice(0, limit).map((name) => nameInfo(state, state.names.get(name) as NameRecord, SHOWN_IN_LIST));
+  const room: Room = { metadata: SHOWN_METADATA_LENGTH };
+  return found.slice(0, limit).map((name) => nameInfo(state, state.names.get(name) as NameRecord, SHOWN_IN_LIST, room));
 }
 
 export function byCodeUnits(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function nameInfo(state: TableState, record: NameRecord, shown: number): NameInfo {
+function nameInfo(state: TableState, record: NameRecord, shown: number, room: Room): NameInfo {
   const holders = [];
   let holderCount = 0;
   for (let holder = record.holder; holder !== undefined; holder = holder.next) {
     if (holder.isGhost) continue;
     holderCount++;
-    if (holders.length < shown) holders.push(holderInfo(holder));
+    if (holders.length < shown) holders.push(shownHolder(holder, room));
   }
   const waiters = [];
   for (let waiter = record.queue?.head; waiter !== undefined && waiters.length < shown; waiter = waiter.next) {
@@ -64,6 +72,15 @@ function nameInfo(state: TableState, record: NameRecord, shown: number): NameInf
     waiterCount: record.queue?.count ?? 0,
     index: state.index,
   };
+}
+
+function shownHolder(holder: LockRequest, room: Room): HolderInfo {
+  const info = holderInfo(holder);
+  if (info.metadata === undefined) return info;
+  for (const [key, value] of Object.entries(info.metadata)) room.metadata -= key.length + value.length;
+  if (room.metadata >= 0) return info;
+  const { session, handle, token, mode } = info;
+  return { session, handle, token, mode };
 }
 
 /** How a request stands: the answer to `ask`. What nobody knows any more is ended, for an unknown reason. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { OP } from '../../src/lock-table/command.ts';
+import { SHOWN_METADATA_LENGTH } from '../../src/lock-table/inspection.ts';
 import { Bench } from './bench-client.ts';
 
 const shared = { mode: 'shared' } as const;
@@ -410,5 +411,17 @@ describe('inspection', () => {
       paged.push(...page.map((info) => info.name));
     }
     expect(paged).toEqual(expected);
+  });
+
+  test('shows holders without their metadata where an answer would outgrow a frame', () => {
+    const bench = new Bench();
+    const a = bench.open('a');
+    const metadata = ['note', 'x'.repeat(4000)];
+    for (let i = 0; i < 100; i++) a.acquire(`n${100 + i}`, 0, { metadata });
+    const holders = bench.table.list('n', 1000, undefined).map((row) => row.holders[0]);
+    const shown = holders.filter((holder) => holder?.metadata !== undefined).length;
+    expect(holders.filter((holder) => holder !== undefined)).toHaveLength(100);
+    expect(shown).toBe(Math.floor(SHOWN_METADATA_LENGTH / 4004));
+    expect(bench.table.inspect('n199')?.holders[0]?.metadata).toEqual({ note: 'x'.repeat(4000) });
   });
 });
