@@ -1,6 +1,6 @@
 import type { Codec, ErrorCode, ErrorDetail, Outcome, RawMessage, ServerMessage } from '@lockd/client/protocol';
 import { ProtocolError } from '@lockd/client/protocol';
-import type { WebSocket } from 'ws';
+import type { FrameSocket } from '../frame-socket.ts';
 import { GATEWAY_LIMITS } from './limits.ts';
 import type { LocalSession } from './local-session.ts';
 
@@ -23,13 +23,13 @@ export class Connection {
   attachCount = 0;
   /** The client has said that it is going. */
   saidGoodbye = false;
-  readonly #socket: WebSocket;
+  readonly #socket: FrameSocket;
   readonly #codec: Codec;
   readonly #events: ConnectionEvents;
   #outgoing: ServerMessage[] = [];
   #cancelHelloTimeout: (() => void) | undefined;
 
-  constructor(socket: WebSocket, codec: Codec, cancelHelloTimeout: () => void, events: ConnectionEvents) {
+  constructor(socket: FrameSocket, codec: Codec, cancelHelloTimeout: () => void, events: ConnectionEvents) {
     this.#socket = socket;
     this.#codec = codec;
     this.#events = events;

@@ -14,8 +14,8 @@ import {
 } from '@lockd/client/protocol';
 import type { NodeId, ProposeResult, RaftStatus, ReadRound, Refusal } from '@lockd/raft';
 import type { NodeCondition } from '@lockd/raft/node';
-import type { WebSocket } from 'ws';
 import type { Clock } from '../clock.ts';
+import type { FrameSocket } from '../frame-socket.ts';
 import type { LeaseManager } from '../leases/lease-manager.ts';
 import { encodeCommand } from '../lock-table/command.ts';
 import type { LockTable } from '../lock-table/lock-table.ts';
@@ -163,7 +163,7 @@ export class Gateway {
 
   // From the listener and the node -----------------------------------------------------------------------------------
 
-  accept(socket: WebSocket, codec: Codec): void {
+  accept(socket: FrameSocket, codec: Codec): void {
     if (this.#isStopping || this.#connections.size >= GATEWAY_LIMITS.maxConnections) {
       socket.close(1013, this.#isStopping ? 'stopping' : 'too many connections');
       return;

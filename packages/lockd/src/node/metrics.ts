@@ -1,15 +1,24 @@
 import type { OpenDriver } from '@lockd/raft/node';
 import type { Gateway } from '../gateway/gateway.ts';
 import { type Metric, renderMetrics } from '../gateway/http.ts';
+import type { LeaseManager } from '../leases/lease-manager.ts';
+import type { LockTable } from '../lock-table/lock-table.ts';
 import type { PeerTransport } from '../peers/peer-transport.ts';
-import type { Parts } from './lock-node.ts';
+import type { NodeSink } from './node-sink.ts';
+
+/** What counts for itself. */
+interface MeasuredParts {
+  readonly table: LockTable;
+  readonly leases: LeaseManager;
+  readonly sink: NodeSink;
+}
 
 /** The page at /metrics. Counters count since the process started. */
 export function nodeMetrics(
   driver: OpenDriver,
   gateway: Gateway,
   peers: PeerTransport,
-  { table, leases, sink }: Parts,
+  { table, leases, sink }: MeasuredParts,
 ): string {
   const status = driver.status();
   const { sessions, names, held, waiting, completions } = table.counters();

@@ -1,5 +1,5 @@
-import { WebSocket } from 'ws';
 import type { Clock } from '../clock.ts';
+import { type FrameSocket, SOCKET_OPEN } from '../frame-socket.ts';
 import { decodeText, encodeText, type PeerHello } from './handshake.ts';
 import { PEER_LIMITS } from './limits.ts';
 
@@ -28,13 +28,13 @@ export class PeerLink {
   endedOnPurpose = false;
   lastReceivedMs: number;
   lastSentMs: number;
-  readonly #socket: WebSocket;
+  readonly #socket: FrameSocket;
   readonly #events: LinkEvents;
   readonly #clock: Clock;
   readonly #cancelHandshakeTimeout: () => void;
   readonly #onSent: () => void;
 
-  constructor(socket: WebSocket, isInbound: boolean, peer: string | undefined, clock: Clock, events: LinkEvents) {
+  constructor(socket: FrameSocket, isInbound: boolean, peer: string | undefined, clock: Clock, events: LinkEvents) {
     this.#socket = socket;
     this.isInbound = isInbound;
     this.peer = peer;
@@ -115,13 +115,13 @@ export class PeerLink {
   }
 
   #sendText(text: string): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(text);
+    if (this.#socket.readyState === SOCKET_OPEN) this.#socket.send(text);
   }
 
   #close(text: string, reason: string): void {
     if (this.state === 'ended') return;
     this.endedOnPurpose = true;
-    if (this.#socket.readyState === WebSocket.OPEN) {
+    if (this.#socket.readyState === SOCKET_OPEN) {
       this.#socket.send(text);
       this.#socket.close(4000, reason.slice(0, 100));
     } else {

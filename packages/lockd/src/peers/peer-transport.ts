@@ -1,7 +1,7 @@
 import type { Message, NodeId, Random } from '@lockd/raft';
 import type { JoinProbe, PeerIdentity, SnapshotTransfer, Transport, TransportHandler } from '@lockd/raft/node';
-import { WebSocket } from 'ws';
 import type { Clock } from '../clock.ts';
+import type { FrameSocket } from '../frame-socket.ts';
 import type { Logger } from '../log.ts';
 import type { AppPayload } from './app-payload.ts';
 import { PEER_PROTOCOL_VERSION, type PeerHello, refusalOf } from './handshake.ts';
@@ -23,6 +23,8 @@ export interface PeerTransportOptions {
   /** The other members at the start, and where they listen for peers (`host:port`); see `setPeers`. */
   readonly peers: ReadonlyMap<NodeId, string>;
   readonly bootstrapHash: string | undefined;
+  /** Begins to connect to `host:port`. Throws only where that is no address; what else goes wrong is told by `close`. */
+  readonly dial: (address: string) => FrameSocket;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -142,7 +144,7 @@ export class PeerTransport implements Transport {
   }
 
   /** A WebSocket that has come in on the peer listener. */
-  accept(socket: WebSocket): void {
+  accept(socket: FrameSocket): void {
     const link = new PeerLink(socket, true, undefined, this.#options.clock, this.#events);
     this.#links.add(link);
     if (this.#isStopped || this.#dependencies === undefined) link.goodbye('not listening yet, or no more');
@@ -335,16 +337,9 @@ export class PeerTransport implements Transport {
         this.#concludeTrial(peer, true),
       );
     }
-    let socket: WebSocket;
+    let socket: FrameSocket;
     try {
-      socket = new WebSocket(`ws://${peer.address}/`, {
-        perMessageDeflate: false,
-        maxPayload: PEER_LIMITS.maxFrameBytes,
-        handshakeTimeout: PEER_LIMITS.handshakeTimeoutMs,
-        followRedirects: false,
-        // Masks protect proxies from what web pages send. Between nodes they would only cost a pass over every byte.
-        generateMask: (mask) => mask.fill(0),
-      });
+      socket = this.#options.dial(peer.address);
     } catch (error) {
       this.#say(peer, 'error', 'the address of a peer cannot be used', { address: peer.address, error: String(error) });
       this.#concludeTrial(peer, true);

@@ -6,6 +6,7 @@ import { WebSocket } from 'ws';
 import { realClock } from '../../src/clock.ts';
 import { Listener } from '../../src/gateway/listener.ts';
 import type { Logger } from '../../src/log.ts';
+import { dialPeer } from '../../src/peers/dial.ts';
 import { PEER_LIMITS } from '../../src/peers/limits.ts';
 import { PeerTransport } from '../../src/peers/peer-transport.ts';
 import { freePorts } from '../support/ports.ts';
@@ -45,6 +46,7 @@ class End {
       name: name as NodeId,
       peers: new Map(Object.entries(peers).map(([peer, port]) => [peer as NodeId, `127.0.0.1:${port}`])),
       bootstrapHash,
+      dial: dialPeer,
       clock: realClock,
       random: () => 0,
       log,

@@ -1,7 +1,7 @@
 import { type ClientMessage, jsonCodec, type NodeStatus, type ServerMessage } from '@lockd/client/protocol';
 import type { NodeId, ProposeResult, RaftStatus, ReadRound } from '@lockd/raft';
 import type { NodeCondition } from '@lockd/raft/node';
-import type { WebSocket } from 'ws';
+import type { FrameSocket } from '../../src/frame-socket.ts';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { LeaseManager } from '../../src/leases/lease-manager.ts';
 import { LockTable } from '../../src/lock-table/lock-table.ts';
@@ -22,7 +22,7 @@ export class BenchConnection {
       close: () => {},
       terminate: () => {},
     };
-    node.gateway.accept(socket as unknown as WebSocket, jsonCodec);
+    node.gateway.accept(socket as unknown as FrameSocket, jsonCodec);
     this.say(['hello', { version: 1, client: 'test', credentials: null, clusterId: null, sessions: [] }]);
   }
 
