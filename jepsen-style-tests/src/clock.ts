@@ -73,3 +73,17 @@ export async function within<T>(promise: Promise<T>, timeoutMs: number): Promise
     cancel();
   }
 }
+
+/** Time as a workload sees it: the machine's for real processes, virtual in the simulator. */
+export interface Time {
+  /** See {@link monotonicNs}. */
+  nowNs(): number;
+  /** See {@link sleep}. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** See {@link every}. */
+  every(ms: number, fn: () => void): () => void;
+  /** See {@link after}. */
+  after(ms: number, fn: () => void): () => void;
+}
+
+export const realTime: Time = { nowNs: monotonicNs, sleep, every, after };

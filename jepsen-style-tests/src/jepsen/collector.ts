@@ -38,7 +38,7 @@ export class Collector {
   readonly lastOperationNs: Map<string, number> = new Map();
   stalls = 0;
 
-  readonly #directory: string;
+  readonly #directory: string | undefined;
   readonly #writers = new Map<string, HistoryWriter>();
   readonly #begun = new Map<string, Map<string, HistoryLine[]>>();
   readonly #granted = new Map<string, Map<string, Grant[]>>();
@@ -46,7 +46,8 @@ export class Collector {
   #writing: Promise<void> = Promise.resolve();
   #failed: Error | undefined;
 
-  constructor(directory: string) {
+  /** Without a directory the lines stay in memory. */
+  constructor(directory?: string) {
     this.#directory = directory;
   }
 
@@ -82,6 +83,7 @@ export class Collector {
         this.errors.set(report.code, (this.errors.get(report.code) ?? 0) + 1);
         return;
       case 'trace':
+        if (this.#directory === undefined) return;
         appendFileSync(join(this.#directory, 'traces.jsonl'), `${JSON.stringify({ client, ...report })}\n`);
         return;
       case 'stall':
@@ -165,12 +167,14 @@ export class Collector {
 
   #write(line: HistoryLine): void {
     this.lines.push(line);
+    const directory = this.#directory;
+    if (directory === undefined) return;
     const workload = workloadOf(line.key);
     // Outside checkers read `history-*` and know exclusive locks: what is shared is in a file of another name.
     const name = workload === 'shared' ? 'rw-history-shared.jsonl' : `history-${workload}.jsonl`;
     let writer = this.#writers.get(name);
     if (writer === undefined) {
-      writer = new HistoryWriter(join(this.#directory, name));
+      writer = new HistoryWriter(join(directory, name));
       this.#writers.set(name, writer);
     }
     const to = writer;

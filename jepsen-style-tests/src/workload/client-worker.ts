@@ -1,5 +1,5 @@
 import { connect, LockdError, webSocketTransport } from '@lockd/client';
-import { monotonicNs, sleep } from '../clock.ts';
+import { monotonicNs, realTime, sleep } from '../clock.ts';
 import { readJsonLines } from '../cluster/json-lines.ts';
 import { Random } from '../random.ts';
 import { LANES } from './lanes.ts';
@@ -23,7 +23,7 @@ async function main(spec: WorkerSpec): Promise<void> {
   });
   process.stdin.on('end', () => process.exit(0));
 
-  const tap = new TransportTap(webSocketTransport({ codec: spec.codec }), spec.links);
+  const tap = new TransportTap(webSocketTransport({ codec: spec.codec }), spec.links, realTime);
   const endpoints = Random.split(spec.seed, `${spec.name} endpoints`).shuffle(Object.keys(spec.links));
   const options = {
     endpoints,
@@ -42,7 +42,7 @@ async function main(spec: WorkerSpec): Promise<void> {
       if (stopping.signal.aborted) return;
     }
   }
-  const recorder = new Recorder(spec.name, client, tap, report);
+  const recorder = new Recorder(spec.name, client, tap, report, realTime);
   const store = new StoreClient(spec.storePort);
   report({ type: 'ready' });
   await Promise.all(
@@ -52,6 +52,7 @@ async function main(spec: WorkerSpec): Promise<void> {
         await LANES[name]({
           client: spec.name,
           recorder,
+          time: realTime,
           store,
           random,
           ttlMs: spec.ttlMs,

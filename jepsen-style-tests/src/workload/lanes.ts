@@ -1,5 +1,5 @@
 import { LockdError } from '@lockd/client';
-import { monotonicNs, sleep } from '../clock.ts';
+import type { Time } from '../clock.ts';
 import type { Random } from '../random.ts';
 import type { WorkerReport, WorkloadName } from './messages.ts';
 import type { Hold, Recorder } from './recorder.ts';
@@ -8,6 +8,7 @@ import type { StoreClient } from './store-client.ts';
 export interface LaneContext {
   readonly client: string;
   readonly recorder: Recorder;
+  readonly time: Time;
   readonly store: StoreClient;
   readonly random: Random;
   readonly ttlMs: number;
@@ -19,39 +20,39 @@ export interface LaneContext {
 type Lane = (context: LaneContext) => Promise<void>;
 
 /** Until told to stop, or the lock is lost. */
-async function work(hold: Hold, ms: number, stop: AbortSignal): Promise<void> {
-  await sleep(ms, AbortSignal.any([stop, hold.lock.signal]));
+async function work(hold: Hold, ms: number, time: Time, stop: AbortSignal): Promise<void> {
+  await time.sleep(ms, AbortSignal.any([stop, hold.lock.signal]));
 }
 
 /** Mostly trying once, sometimes waiting; sometimes looking who has it. */
-const exclusive: Lane = async ({ recorder, random, stop }) => {
+const exclusive: Lane = async ({ recorder, time, random, stop }) => {
   while (!stop.aborted) {
     const key = `exclusive:${random.between(1, 6)}`;
     const isTry = random.chance(0.5);
     const hold = await recorder.acquire({ keys: [key], waitMs: isTry ? 0 : random.between(500, 8000), isTry });
     if (hold !== undefined) {
-      await work(hold, random.chance(0.05) ? random.between(300, 1500) : random.between(0, 30), stop);
+      await work(hold, random.chance(0.05) ? random.between(300, 1500) : random.between(0, 30), time, stop);
       await recorder.release(hold);
     }
     if (random.chance(0.15)) await recorder.read(key, 'exclusive');
-    await sleep(random.between(20, 260), stop);
+    await time.sleep(random.between(20, 260), stop);
   }
 };
 
 /** Everybody waits for one name. */
-const fifo: Lane = async ({ recorder, random, stop }) => {
+const fifo: Lane = async ({ recorder, time, random, stop }) => {
   while (!stop.aborted) {
     const hold = await recorder.acquire({ keys: ['fifo:1'], waitMs: 20_000 });
     if (hold !== undefined) {
-      await work(hold, random.between(0, 4), stop);
+      await work(hold, random.between(0, 4), time, stop);
       await recorder.release(hold);
     }
-    await sleep(random.between(10, 120), stop);
+    await time.sleep(random.between(10, 120), stop);
   }
 };
 
 /** Gives up waiting at any moment, also while the grant is on its way. */
-const cancel: Lane = async ({ recorder, random, stop }) => {
+const cancel: Lane = async ({ recorder, time, random, stop }) => {
   while (!stop.aborted) {
     const key = `cancel:${random.between(1, 2)}`;
     const hold = await recorder.acquire({
@@ -60,46 +61,46 @@ const cancel: Lane = async ({ recorder, random, stop }) => {
       ...(random.chance(0.6) ? { cancelAfterMs: random.between(0, 40) } : {}),
     });
     if (hold !== undefined) {
-      await work(hold, random.between(0, 25), stop);
+      await work(hold, random.between(0, 25), time, stop);
       await recorder.release(hold);
     }
     if (random.chance(0.1)) await recorder.read(key, 'exclusive');
-    await sleep(random.between(10, 160), stop);
+    await time.sleep(random.between(10, 160), stop);
   }
 };
 
 /** Leases of their own, which nobody renews: sometimes extended, sometimes left to end. */
-const lease: Lane = async ({ recorder, random, stop }) => {
+const lease: Lane = async ({ recorder, time, random, stop }) => {
   while (!stop.aborted) {
     const leaseMs = random.between(500, 1500);
     const hold = await recorder.acquire({ keys: [`lease:${random.between(1, 2)}`], waitMs: 10_000, leaseMs });
     if (hold !== undefined) {
       if (random.chance(0.3)) {
-        await work(hold, leaseMs / 3, stop);
+        await work(hold, leaseMs / 3, time, stop);
         if (hold.lock.held) await recorder.extend(hold, leaseMs);
       }
-      await work(hold, random.chance(0.3) ? leaseMs * 1.5 : random.between(0, leaseMs / 2), stop);
+      await work(hold, random.chance(0.3) ? leaseMs * 1.5 : random.between(0, leaseMs / 2), time, stop);
       await recorder.release(hold);
     }
-    await sleep(random.between(20, 260), stop);
+    await time.sleep(random.between(20, 260), stop);
   }
 };
 
-const shared: Lane = async ({ recorder, random, stop }) => {
+const shared: Lane = async ({ recorder, time, random, stop }) => {
   while (!stop.aborted) {
     const mode = random.chance(0.75) ? 'shared' : 'exclusive';
     const key = `shared:${random.between(1, 2)}`;
     const hold = await recorder.acquire({ keys: [key], mode, waitMs: random.between(500, 8000) });
     if (hold !== undefined) {
-      await work(hold, random.between(0, 25), stop);
+      await work(hold, random.between(0, 25), time, stop);
       await recorder.release(hold);
     }
     if (random.chance(0.1)) await recorder.read(key, 'shared');
-    await sleep(random.between(20, 260), stop);
+    await time.sleep(random.between(20, 260), stop);
   }
 };
 
-const semaphore: Lane = async ({ recorder, random, stop }) => {
+const semaphore: Lane = async ({ recorder, time, random, stop }) => {
   while (!stop.aborted) {
     const hold = await recorder.acquire({
       keys: ['semaphore:1'],
@@ -109,29 +110,29 @@ const semaphore: Lane = async ({ recorder, random, stop }) => {
       isTry: random.chance(0.3),
     });
     if (hold !== undefined) {
-      await work(hold, random.between(0, 40), stop);
+      await work(hold, random.between(0, 40), time, stop);
       await recorder.release(hold);
     }
-    await sleep(random.between(20, 260), stop);
+    await time.sleep(random.between(20, 260), stop);
   }
 };
 
 /** Several names in one step, in any order: must neither deadlock nor be granted in part. */
-const multi: Lane = async ({ recorder, random, stop }) => {
+const multi: Lane = async ({ recorder, time, random, stop }) => {
   const names = ['multi:1', 'multi:2', 'multi:3', 'multi:4'];
   while (!stop.aborted) {
     const keys = random.shuffle(names).slice(0, random.between(1, 3));
     const hold = await recorder.acquire({ keys, waitMs: random.between(500, 8000) });
     if (hold !== undefined) {
-      await work(hold, random.between(0, 25), stop);
+      await work(hold, random.between(0, 25), time, stop);
       await recorder.release(hold);
     }
-    await sleep(random.between(20, 260), stop);
+    await time.sleep(random.between(20, 260), stop);
   }
 };
 
 /** An inner acquire by the holder shares the hold: the same token, a count of two, and the lock stays until both are back. */
-const reentrant: Lane = async ({ recorder, random, report, stop }) => {
+const reentrant: Lane = async ({ recorder, time, random, report, stop }) => {
   while (!stop.aborted) {
     const key = `reentrant:${random.between(1, 2)}`;
     const hold = await recorder.acquire({ keys: [key], waitMs: random.between(500, 8000) });
@@ -158,7 +159,7 @@ const reentrant: Lane = async ({ recorder, random, report, stop }) => {
             what: `${hold.owner} re-entered ${key} once and is told a hold count of ${count}`,
           });
         }
-        await work(hold, random.between(0, 20), stop);
+        await work(hold, random.between(0, 20), time, stop);
         await inner.release();
         await recorder.read(key, 'exclusive');
       } catch (error) {
@@ -167,32 +168,32 @@ const reentrant: Lane = async ({ recorder, random, report, stop }) => {
       }
       await recorder.release(hold);
     }
-    await sleep(random.between(20, 260), stop);
+    await time.sleep(random.between(20, 260), stop);
   }
 };
 
 /** A job that several clients want to do once for each key. */
-const once: Lane = async ({ recorder, random, report, stop }) => {
+const once: Lane = async ({ recorder, time, random, report, stop }) => {
   while (!stop.aborted) {
     // Everybody wants the same job at about the same time; a new one every quarter of a second.
-    const key = `job-${Math.floor(monotonicNs() / 2.5e8)}`;
+    const key = `job-${Math.floor(time.nowNs() / 2.5e8)}`;
     let startNs: number | undefined;
     let endNs = 0;
     try {
       const result = await recorder.client.once('once:1', { key, wait: 10_000, keep: 600_000 }, async (lock) => {
-        startNs = monotonicNs();
-        await sleep(random.between(0, 15), AbortSignal.any([stop, lock.signal]));
-        endNs = monotonicNs();
+        startNs = time.nowNs();
+        await time.sleep(random.between(0, 15), AbortSignal.any([stop, lock.signal]));
+        endNs = time.nowNs();
       });
       if (result.ran && startNs !== undefined)
-        report({ type: 'once', key, start: startNs, end: endNs, completed: monotonicNs() });
+        report({ type: 'once', key, start: startNs, end: endNs, completed: time.nowNs() });
     } catch (error) {
       if (!(error instanceof LockdError)) throw error;
       if (startNs !== undefined)
         report({ type: 'once', key, start: startNs, end: Math.max(startNs, endNs), completed: null });
       report({ type: 'error', code: error.code, message: error.message });
     }
-    await sleep(random.between(20, 200), stop);
+    await time.sleep(random.between(20, 200), stop);
   }
 };
 
@@ -203,11 +204,11 @@ const once: Lane = async ({ recorder, random, report, stop }) => {
  */
 function readModifyWrite(isFenced: boolean): Lane {
   const set = isFenced ? 'fenced' : 'unfenced';
-  return async ({ client, recorder, store, random, report, stop }) => {
+  return async ({ client, recorder, time, store, random, report, stop }) => {
     for (let count = 1; !stop.aborted; count++) {
       const hold = await recorder.acquire({ keys: [`${set}:1`], waitMs: 20_000 });
       if (hold === undefined) {
-        await sleep(random.between(10, 50), stop);
+        await time.sleep(random.between(10, 50), stop);
         continue;
       }
       const { token } = hold.lock;
@@ -215,7 +216,7 @@ function readModifyWrite(isFenced: boolean): Lane {
       const values = await store.ask({ op: 'read', set, client, ...fence });
       if (values.ok) {
         report({ type: 'work', set, isOn: true });
-        await sleep(random.between(30, 150));
+        await time.sleep(random.between(30, 150));
         const element = `${client}-${count}`;
         const written = await store.ask({
           op: 'write',
@@ -230,7 +231,7 @@ function readModifyWrite(isFenced: boolean): Lane {
         report({ type: 'rejected', set });
       }
       await recorder.release(hold);
-      await sleep(random.between(10, 60), stop);
+      await time.sleep(random.between(10, 60), stop);
     }
   };
 }

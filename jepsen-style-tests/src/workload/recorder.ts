@@ -1,5 +1,5 @@
 import { type HeldLock, type LockClient, LockdError, type TryResult } from '@lockd/client';
-import { after, every, monotonicNs } from '../clock.ts';
+import type { Time } from '../clock.ts';
 import type { HistoryLine } from '../history/history-line.ts';
 import type { WorkerReport } from './messages.ts';
 import type { TransportTap } from './transport-tap.ts';
@@ -39,18 +39,21 @@ export class Recorder {
   readonly #name: string;
   readonly #tap: TransportTap;
   readonly #report: (report: WorkerReport) => void;
+  readonly #time: Time;
   readonly #holds = new Set<Hold>();
   readonly #stalls: { readonly fromNs: number; readonly toNs: number }[] = [];
   readonly #stopLooking: () => void;
   #handles = 0;
-  #lastTickNs = monotonicNs();
+  #lastTickNs: number;
 
-  constructor(name: string, client: LockClient, tap: TransportTap, report: (report: WorkerReport) => void) {
+  constructor(name: string, client: LockClient, tap: TransportTap, report: (report: WorkerReport) => void, time: Time) {
     this.#name = name;
     this.client = client;
     this.#tap = tap;
     this.#report = report;
-    this.#stopLooking = every(LOOK_EVERY_MS, () => this.#tick());
+    this.#time = time;
+    this.#lastTickNs = time.nowNs();
+    this.#stopLooking = time.every(LOOK_EVERY_MS, () => this.#tick());
   }
 
   close(): void {
@@ -77,9 +80,9 @@ export class Recorder {
     const disconnectsBefore = this.#tap.disconnects;
     const controller = options.cancelAfterMs === undefined ? undefined : new AbortController();
     let cancelledNs: number | undefined;
-    const forgetCancel = after(options.cancelAfterMs ?? 0, () => {
+    const forgetCancel = this.#time.after(options.cancelAfterMs ?? 0, () => {
       if (controller === undefined) return;
-      cancelledNs = monotonicNs();
+      cancelledNs = this.#time.nowNs();
       controller.abort(new Error('cancelled by the workload'));
     });
     const sdkOptions = {
@@ -89,7 +92,7 @@ export class Recorder {
       ...(mode === 'shared' ? { mode: 'shared' as const } : {}),
       ...(controller === undefined ? {} : { signal: controller.signal }),
     };
-    const call = monotonicNs();
+    const call = this.#time.nowNs();
     const waitNote = (endedNs?: number): Partial<HistoryLine> => {
       const queued = this.#tap.queuedNs(owner);
       return {
@@ -123,12 +126,12 @@ export class Recorder {
         result = { ok: true, lock: await this.client.acquire(keys[0] as string, sdkOptions) };
       }
     } catch (error) {
-      this.#refused(error, owner, lines, call, waitNote(monotonicNs()));
+      this.#refused(error, owner, lines, call, waitNote(this.#time.nowNs()));
       return undefined;
     } finally {
       forgetCancel();
     }
-    const returned = monotonicNs();
+    const returned = this.#time.nowNs();
     if (!result.ok) {
       const because = result.because === 'holder' ? undefined : result.because;
       for (const line of lines) {
@@ -167,7 +170,7 @@ export class Recorder {
     };
     this.#updateMayEnd(hold);
     const told = (): void => {
-      hold.toldNs ??= monotonicNs();
+      hold.toldNs ??= this.#time.nowNs();
     };
     if (lock.signal.aborted) told();
     else lock.signal.addEventListener('abort', told, { once: true });
@@ -191,7 +194,7 @@ export class Recorder {
 
   /** Restarts the own lease. */
   async extend(hold: Hold, leaseMs: number): Promise<void> {
-    const sentNs = monotonicNs();
+    const sentNs = this.#time.nowNs();
     try {
       await hold.lock.extend(leaseMs);
       hold.ownLeaseEndsNs = Math.max(hold.ownLeaseEndsNs, sentNs + leaseMs * 1e6);
@@ -202,19 +205,19 @@ export class Recorder {
 
   async release(hold: Hold): Promise<void> {
     this.#look(hold);
-    const call = monotonicNs();
+    const call = this.#time.nowNs();
     const base = { client: this.#name, op: 'release' as const, owner: hold.owner, token: null, holder: null };
     let line: Omit<HistoryLine, 'key'>;
     this.#report({ type: 'releasing', owner: hold.owner, at: call });
     try {
       await hold.lock.release();
-      line = { ...base, call, return: monotonicNs(), result: 'ok' };
+      line = { ...base, call, return: this.#time.nowNs(), result: 'ok' };
     } catch (error) {
       const code = error instanceof LockdError ? error.code : 'not a LockdError';
       if (code === 'LOCKD_NOT_HELD') {
         // The service no longer had it although the SDK thought so: that is a loss, and an answer about the state.
-        line = { ...base, call, return: monotonicNs(), result: 'fail' };
-        hold.toldNs ??= monotonicNs();
+        line = { ...base, call, return: this.#time.nowNs(), result: 'fail' };
+        hold.toldNs ??= this.#time.nowNs();
         this.#report({
           type: 'trace',
           owner: hold.owner,
@@ -232,10 +235,10 @@ export class Recorder {
 
   /** Who has these names, by a linearizable read. `mode`: how the history is to understand it. */
   async read(key: string, mode: 'exclusive' | 'shared'): Promise<void> {
-    const call = monotonicNs();
+    const call = this.#time.nowNs();
     try {
       const info = await this.client.inspect(key);
-      const returned = monotonicNs();
+      const returned = this.#time.nowNs();
       const holders = info.holders.map((holder) => holder.metadata?.['owner']);
       if (holders.includes(undefined)) return;
       const first = info.holders[0];
@@ -266,7 +269,7 @@ export class Recorder {
     call: number,
     note: Partial<HistoryLine>,
   ): void {
-    const returned = monotonicNs();
+    const returned = this.#time.nowNs();
     const code = error instanceof LockdError ? error.code : 'CANCELLED';
     const hadNoEffect = error instanceof LockdError && error.outcome === 'not-applied';
     if (code === 'LOCKD_WAIT_TIMEOUT' && !hadNoEffect && (returned - call) / 1e6 > 15_000) {
@@ -302,7 +305,7 @@ export class Recorder {
     const fromNs = Math.min(hold.lastHeldNs ?? endNs, endNs) - 1e9;
     const stalled =
       // What has just been overslept is not in the list yet.
-      monotonicNs() - this.#lastTickNs > (LOOK_EVERY_MS + STALL_MS) * 1e6 ||
+      this.#time.nowNs() - this.#lastTickNs > (LOOK_EVERY_MS + STALL_MS) * 1e6 ||
       this.#stalls.some((stall) => stall.toNs > fromNs && stall.fromNs < endNs + 1e9);
     for (const key of hold.keys) {
       this.#line({ ...release, ...mode, key });
@@ -326,7 +329,7 @@ export class Recorder {
 
   #look(hold: Hold): void {
     // Before the look: whatever happens between the two instants, the answer was computed after this one.
-    const atNs = monotonicNs();
+    const atNs = this.#time.nowNs();
     if (hold.lock.held) hold.lastHeldNs = atNs;
     this.#updateMayEnd(hold);
   }
@@ -339,7 +342,7 @@ export class Recorder {
   }
 
   #tick(): void {
-    const nowNs = monotonicNs();
+    const nowNs = this.#time.nowNs();
     const lateMs = (nowNs - this.#lastTickNs) / 1e6 - LOOK_EVERY_MS;
     if (lateMs > STALL_MS) {
       this.#stalls.push({ fromNs: this.#lastTickNs, toNs: nowNs });

@@ -1,6 +1,6 @@
 import type { Connection, ConnectionHandler, Transport } from '@lockd/client';
 import { type Codec, jsonCodec, msgpackCodec } from '@lockd/client/protocol';
-import { monotonicNs } from '../clock.ts';
+import type { Time } from '../clock.ts';
 
 const RECENT_MESSAGES = 4000;
 const ALWAYS_TRACED: ReadonlySet<string> = new Set([
@@ -24,6 +24,7 @@ const ALWAYS_TRACED: ReadonlySet<string> = new Set([
 export class TransportTap implements Transport {
   readonly #inner: Transport;
   readonly #links: Readonly<Record<string, string>>;
+  readonly #time: Pick<Time, 'nowNs'>;
   readonly #sessions = new Map<number, { ttlNs: number; sinceNs: number; readonly renewals: Map<number, number> }>();
   readonly #opens = new Map<number, { readonly nonce: string; readonly sentNs: number }>();
   /** When each nonce was first sent: an open that is repeated starts the lease only once. */
@@ -36,9 +37,10 @@ export class TransportTap implements Transport {
   readonly #recent: (readonly [atNs: number, what: string, message: readonly unknown[]])[] = [];
   #disconnects = 0;
 
-  constructor(inner: Transport, links: Readonly<Record<string, string>>) {
+  constructor(inner: Transport, links: Readonly<Record<string, string>>, time: Pick<Time, 'nowNs'>) {
     this.#inner = inner;
     this.#links = links;
+    this.#time = time;
   }
 
   /** How many connections have ended so far. */
@@ -101,7 +103,7 @@ export class TransportTap implements Transport {
         handler.onOpen(subprotocol);
       },
       onFrame: (frame) => {
-        const atNs = monotonicNs();
+        const atNs = this.#time.nowNs();
         for (const message of codec.decode(frame)) {
           this.#remember(atNs, 'got', message);
           this.#received(message, atNs);
@@ -110,13 +112,13 @@ export class TransportTap implements Transport {
       },
       onClose: (reason) => {
         this.#disconnects++;
-        this.#remember(monotonicNs(), 'closed', ['closed', endpoint, reason]);
+        this.#remember(this.#time.nowNs(), 'closed', ['closed', endpoint, reason]);
         handler.onClose(reason);
       },
     });
     return {
       send: (frame) => {
-        const atNs = monotonicNs();
+        const atNs = this.#time.nowNs();
         for (const message of codec.decode(frame)) {
           this.#remember(atNs, 'sent', message);
           this.#sent(message, atNs);
