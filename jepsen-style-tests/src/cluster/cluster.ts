@@ -1,12 +1,15 @@
-import { mkdirSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { mkdirSync, rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { NodeStatus } from '@lockd/client/protocol';
 import { monotonicNs, waitFor } from '../clock.ts';
 import type { Random } from '../random.ts';
+import { dialerAmong } from './dialer.ts';
 import type { Network } from './network.ts';
 import { NodeProcess } from './node-process.ts';
 import { StatusPoller } from './status-poller.ts';
+
+const POLL_MS = 200;
 
 export interface ClusterOptions {
   readonly nodes: number;
@@ -28,43 +31,41 @@ export interface ClusterEvent {
   readonly status: Pick<NodeStatus, 'role' | 'term' | 'commitIndex' | 'leader'> | undefined;
 }
 
-/** A cluster of real processes on loopback, with the network between them and their clients in our hands. */
+/**
+ * A cluster of real processes on loopback, with the network between them and their clients in our hands: its founding
+ * members, and a spare node that faults may make a member for a while.
+ */
 export class Cluster {
   readonly network: Network;
-  readonly nodes: ReadonlyMap<string, NodeProcess>;
   /** Changes of role, term or reachability of each node, as seen from outside. */
   readonly events: ClusterEvent[] = [];
+  /** Not a member at first, and not running. */
+  readonly spare: NodeProcess;
+  readonly #founders: ReadonlyMap<string, NodeProcess>;
   readonly #pollers = new Map<string, StatusPoller>();
-  /** What nodes tell clients about where they are: rewritten by each client's transport to links of its own. */
-  readonly advertised: ReadonlyMap<string, string>;
+  readonly #peerDoors = new Map<string, string>();
 
-  private constructor(
-    network: Network,
-    nodes: ReadonlyMap<string, NodeProcess>,
-    advertised: ReadonlyMap<string, string>,
-  ) {
+  private constructor(network: Network, founders: ReadonlyMap<string, NodeProcess>, spare: NodeProcess) {
     this.network = network;
-    this.nodes = nodes;
-    this.advertised = advertised;
+    this.#founders = founders;
+    this.spare = spare;
   }
 
   static async create(network: Network, options: ClusterOptions): Promise<Cluster> {
-    const names = Array.from({ length: options.nodes }, (_, index) => `n${index + 1}`);
-    const ports = await freePorts(options.nodes * 2, options.random);
-    const peerPort = new Map(names.map((name, index) => [name, ports[index * 2] as number]));
-    const clientPort = new Map(names.map((name, index) => [name, ports[index * 2 + 1] as number]));
+    const founders = Array.from({ length: options.nodes }, (_, index) => `n${index + 1}`);
+    const spare = `n${options.nodes + 1}`;
+    const all = [...founders, spare];
+    const ports = await freePorts(all.length * 2, options.random);
+    const peerPort = new Map(all.map((name, index) => [name, ports[index * 2] as number]));
+    const clientPort = new Map(all.map((name, index) => [name, ports[index * 2 + 1] as number]));
     const nodes = new Map<string, NodeProcess>();
-    const advertised = new Map<string, string>();
     mkdirSync(options.directory, { recursive: true });
-    for (const name of names) {
+    for (const name of all) {
       const members: string[] = [];
-      for (const peer of names) {
+      for (const peer of founders) {
         const address = { host: '127.0.0.1', port: peerPort.get(peer) as number };
         members.push(`${peer}=127.0.0.1:${peer === name ? address.port : await network.listen(name, peer, address)}`);
       }
-      // Clients never use this address as it is: it only has to be one that names the node.
-      const client = `ws://127.0.0.1:${clientPort.get(name)}`;
-      advertised.set(name, client);
       const dataDir = options.dataDirs?.get(name) ?? join(options.directory, name);
       const args = [
         'start',
@@ -72,7 +73,7 @@ export class Cluster {
         ...['--data-dir', dataDir],
         ...['--listen-client', `127.0.0.1:${clientPort.get(name)}`],
         ...['--listen-peer', `127.0.0.1:${peerPort.get(name)}`],
-        ...['--initial-cluster', members.join(',')],
+        ...[name === spare ? '--join' : '--initial-cluster', members.join(',')],
         ...(options.electionTimeoutMs === undefined ? [] : ['--election-timeout', `${options.electionTimeoutMs}`]),
         ...(options.heartbeatMs === undefined ? [] : ['--heartbeat', `${options.heartbeatMs}`]),
         ...['-o', 'json'],
@@ -90,51 +91,83 @@ export class Cluster {
         }),
       );
     }
-    return new Cluster(network, nodes, advertised);
+    const spareNode = nodes.get(spare) as NodeProcess;
+    nodes.delete(spare);
+    const cluster = new Cluster(network, nodes, spareNode);
+    for (const name of all) {
+      const address = { host: '127.0.0.1', port: peerPort.get(name) as number };
+      const port = await network.listenForAll((socket) => cluster.#dialerOf(socket), name, address);
+      cluster.#peerDoors.set(name, `127.0.0.1:${port}`);
+    }
+    return cluster;
   }
 
+  /** The founding members: whatever is done to the membership, in the end it is them again. */
   get names(): readonly string[] {
-    return [...this.nodes.keys()];
+    return [...this.#founders.keys()];
+  }
+
+  /** With the spare node, which may be a member just now. */
+  get everyone(): readonly string[] {
+    return [...this.names, this.spare.spec.name];
+  }
+
+  /** Founding members. */
+  get nodes(): ReadonlyMap<string, NodeProcess> {
+    return this.#founders;
   }
 
   node(name: string): NodeProcess {
-    const node = this.nodes.get(name);
+    const node = name === this.spare.spec.name ? this.spare : this.#founders.get(name);
     if (node === undefined) throw new Error(`no node is called ${name}`);
     return node;
   }
 
-  /** Starts all nodes and the watch over them. */
+  /** Where a node tells clients that it is: rewritten by each client's transport to links of its own. */
+  clientUrl(name: string): string {
+    return `ws://127.0.0.1:${this.node(name).spec.clientPort}`;
+  }
+
+  /** The peer address that may stand in the log: whoever dials it gets a link of its own. */
+  peerDoor(name: string): string {
+    return this.#peerDoors.get(name) as string;
+  }
+
+  /** Starts the founding members and the watch over them. */
   async start(): Promise<void> {
-    await Promise.all([...this.nodes.values()].map((node) => node.start()));
-    for (const [name, node] of this.nodes) {
-      let before = '';
-      const poller = new StatusPoller(`ws://127.0.0.1:${node.spec.clientPort}`, 200, (sample) => {
-        const status = sample?.status;
-        const now = status === undefined ? 'silent' : `${status.role} ${status.term} ${status.leader}`;
-        if (now === before) return;
-        before = now;
-        this.events.push({
-          atNs: sample?.atNs ?? monotonicNs(),
-          node: name,
-          status:
-            status === undefined
-              ? undefined
-              : { role: status.role, term: status.term, commitIndex: status.commitIndex, leader: status.leader },
-        });
-      });
-      this.#pollers.set(name, poller);
-    }
+    await Promise.all([...this.#founders.values()].map((node) => node.start()));
+    for (const name of this.#founders.keys()) this.#watch(name);
+  }
+
+  /** Starts the spare node with an empty directory, and watches it. */
+  async startSpare(): Promise<void> {
+    const { name } = this.spare.spec;
+    if (this.spare.state !== 'dead') await this.spare.kill();
+    this.wipe(name);
+    await this.spare.start();
+    this.#watch(name);
+  }
+
+  /** Ends the spare node. What it was a member of goes on without it. */
+  async stopSpare(): Promise<void> {
+    const { name } = this.spare.spec;
+    await this.spare.terminate(5000);
+    this.#pollers.get(name)?.close();
+    this.#pollers.delete(name);
+    this.events.push({ atNs: monotonicNs(), node: name, status: undefined });
+  }
+
+  /** The node must not run. What it promised is lost with its directory: only who is no member may come back so. */
+  wipe(name: string): void {
+    rmSync(this.node(name).spec.dataDir, { recursive: true, force: true });
   }
 
   /** Links of its own for one client: what is advertised, and where this client reaches it. */
   async linksFor(client: string): Promise<Record<string, string>> {
     const links: Record<string, string> = {};
-    for (const [name, url] of this.advertised) {
-      const port = await this.network.listen(client, name, {
-        host: '127.0.0.1',
-        port: this.node(name).spec.clientPort,
-      });
-      links[url] = `ws://127.0.0.1:${port}`;
+    for (const name of this.everyone) {
+      const address = { host: '127.0.0.1', port: this.node(name).spec.clientPort };
+      links[this.clientUrl(name)] = `ws://127.0.0.1:${await this.network.listen(client, name, address)}`;
     }
     return links;
   }
@@ -146,7 +179,7 @@ export class Cluster {
   /** The running node that says it leads, in the highest term. */
   leader(): { readonly name: string; readonly term: number } | undefined {
     let best: { readonly name: string; readonly term: number } | undefined;
-    for (const name of this.nodes.keys()) {
+    for (const name of this.everyone) {
       const status = this.status(name);
       if (status?.role === 'leader' && this.node(name).state === 'running' && status.term > (best?.term ?? -1))
         best = { name, term: status.term };
@@ -187,22 +220,49 @@ export class Cluster {
 
   /** Every directed link between nodes. */
   get peerLinks(): readonly (readonly [from: string, to: string])[] {
-    return this.names.flatMap((from) => this.names.filter((to) => to !== from).map((to) => [from, to] as const));
+    return this.everyone.flatMap((from) => this.everyone.filter((to) => to !== from).map((to) => [from, to] as const));
   }
 
   /** Whatever is paused runs, whatever is dead is started, all links between nodes are open. */
   async repair(): Promise<void> {
     this.network.heal({ links: this.peerLinks });
-    for (const node of this.nodes.values()) {
-      if (node.state === 'stopped') node.resume();
-    }
-    await Promise.all([...this.nodes.values()].filter((node) => node.state === 'dead').map((node) => node.start()));
+    const nodes = [...this.#founders.values()];
+    for (const node of [...nodes, this.spare]) if (node.state === 'stopped') node.resume();
+    await Promise.all(nodes.filter((node) => node.state === 'dead').map((node) => node.start()));
   }
 
   async stop(): Promise<void> {
     for (const poller of this.#pollers.values()) poller.close();
-    await Promise.all([...this.nodes.values()].map((node) => node.terminate(5000)));
+    await Promise.all([...this.#founders.values(), this.spare].map((node) => node.terminate(5000)));
     await this.network.close();
+  }
+
+  #watch(name: string): void {
+    let before = '';
+    this.#pollers.get(name)?.close();
+    const poller = new StatusPoller(this.clientUrl(name), POLL_MS, (sample) => {
+      const status = sample?.status;
+      const now = status === undefined ? 'silent' : `${status.role} ${status.term} ${status.leader}`;
+      if (now === before) return;
+      before = now;
+      this.events.push({
+        atNs: sample?.atNs ?? monotonicNs(),
+        node: name,
+        status:
+          status === undefined
+            ? undefined
+            : { role: status.role, term: status.term, commitIndex: status.commitIndex, leader: status.leader },
+      });
+    });
+    this.#pollers.set(name, poller);
+  }
+
+  #dialerOf({ localPort, remotePort }: Socket): string | undefined {
+    if (localPort === undefined || remotePort === undefined) return undefined;
+    return dialerAmong(
+      { local: localPort, remote: remotePort },
+      new Map(this.everyone.map((name) => [name, this.node(name).pid])),
+    );
   }
 }
 

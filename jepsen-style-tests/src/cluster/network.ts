@@ -43,12 +43,41 @@ export class Network {
   }
 
   /** Listens for `dialer`, which reaches `target` there. Resolves to the port. */
-  async listen(
+  listen(
     dialer: string,
     target: string,
     address: { readonly host: string; readonly port: number },
+    host: string = '127.0.0.1',
+  ): Promise<number> {
+    return this.#serve(() => dialer, target, address, host);
+  }
+
+  /**
+   * Listens for whoever reaches `target` by the one address that everybody is told, such as one that stands in the log.
+   * `dialerOf` says who has dialled; whom it does not know is refused.
+   */
+  listenForAll(
+    dialerOf: (socket: Socket) => string | undefined,
+    target: string,
+    address: { readonly host: string; readonly port: number },
+    host: string = '127.0.0.1',
+  ): Promise<number> {
+    return this.#serve(dialerOf, target, address, host);
+  }
+
+  async #serve(
+    dialerOf: (socket: Socket) => string | undefined,
+    target: string,
+    address: { readonly host: string; readonly port: number },
+    host: string,
   ): Promise<number> {
     const server = createServer({ pauseOnConnect: true }, (near) => {
+      const dialer = dialerOf(near);
+      if (dialer === undefined) {
+        near.on('error', () => {});
+        near.resetAndDestroy();
+        return;
+      }
       const up = this.state(dialer, target);
       const down = this.state(target, dialer);
       if (up.mode === 'reset' || down.mode === 'reset') {
@@ -65,7 +94,7 @@ export class Network {
     this.#servers.add(server);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(0, '127.0.0.1', resolve);
+      server.listen(0, host, resolve);
     });
     server.on('error', () => {});
     return (server.address() as { port: number }).port;

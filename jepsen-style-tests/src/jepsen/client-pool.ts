@@ -96,6 +96,7 @@ export class ClientPool {
       name,
       seed: this.#options.seed,
       ttlMs: this.#options.ttlMs,
+      endpoints: this.#cluster.names.map((node) => this.#cluster.clientUrl(node)),
       links: await this.#cluster.linksFor(name),
       codec: this.#names % 2 === 0 ? 'json' : 'msgpack',
       lanes,

@@ -69,7 +69,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
   });
   const collector = new Collector(directory);
   const troubles: string[] = [];
-  for (const node of cluster.nodes.values()) {
+  for (const node of cluster.everyone.map((name) => cluster.node(name))) {
     node.onUnexpectedExit = (code, signal) =>
       troubles.push(`${node.spec.name} ended by itself (code ${code}, signal ${signal}): see ${node.spec.logFile}`);
   }
@@ -241,7 +241,7 @@ async function leaveHoldersBehind(clients: ClientPool, random: Random, ttlMs: nu
 async function leftoverNames(cluster: Cluster, ttlMs: number): Promise<readonly string[] | undefined> {
   try {
     const client = await connect({
-      endpoints: [...cluster.advertised.values()],
+      endpoints: cluster.names.map((name) => cluster.clientUrl(name)),
       sessionTtl: Math.max(ttlMs, 5000),
       connectTimeout: 15_000,
     });

@@ -24,7 +24,7 @@ async function main(spec: WorkerSpec): Promise<void> {
   process.stdin.on('end', () => process.exit(0));
 
   const tap = new TransportTap(webSocketTransport({ codec: spec.codec }), spec.links, realTime);
-  const endpoints = Random.split(spec.seed, `${spec.name} endpoints`).shuffle(Object.keys(spec.links));
+  const endpoints = Random.split(spec.seed, `${spec.name} endpoints`).shuffle(spec.endpoints);
   const options = {
     endpoints,
     sessionTtl: spec.ttlMs,

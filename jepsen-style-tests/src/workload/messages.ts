@@ -5,6 +5,8 @@ export interface WorkerSpec {
   readonly name: string;
   readonly seed: number;
   readonly ttlMs: number;
+  /** Whom it is told of at first: the founding members, as they advertise themselves. */
+  readonly endpoints: readonly string[];
   /** What nodes advertise, and where this client reaches them. */
   readonly links: Readonly<Record<string, string>>;
   readonly codec: 'msgpack' | 'json';
