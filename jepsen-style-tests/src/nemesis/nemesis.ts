@@ -3,12 +3,19 @@ import { Random } from '../random.ts';
 import { CLIENT_FAULTS } from './client-faults.ts';
 import { DISK_FAULTS } from './disk-faults.ts';
 import type { Fault, FaultContext, FaultRecord } from './fault.ts';
+import { MEMBERSHIP_FAULTS } from './membership-faults.ts';
 import { NETWORK_FAULTS } from './network-faults.ts';
 import { PROCESS_FAULTS } from './process-faults.ts';
 
-export const ALL_FAULTS: readonly Fault[] = [...PROCESS_FAULTS, ...NETWORK_FAULTS, ...DISK_FAULTS, ...CLIENT_FAULTS];
+export const ALL_FAULTS: readonly Fault[] = [
+  ...PROCESS_FAULTS,
+  ...NETWORK_FAULTS,
+  ...DISK_FAULTS,
+  ...MEMBERSHIP_FAULTS,
+  ...CLIENT_FAULTS,
+];
 
-/** By kind, or by group (`kill`, `pause`, `partition`, `disk`, `client`, `network`, `all`, `none`). Throws on an unknown name. */
+/** By kind, or by group (`kill`, `pause`, `partition`, `disk`, `members`, `client`, `network`, `all`, `none`). Throws on an unknown name. */
 export function chooseFaults(names: readonly string[]): readonly Fault[] {
   const groups: Readonly<Record<string, (fault: Fault) => boolean>> = {
     all: () => true,
@@ -19,6 +26,7 @@ export function chooseFaults(names: readonly string[]): readonly Fault[] {
       ['isolate-leader', 'partition-minority', 'partition-halves', 'one-way', 'bridge', 'ring'].includes(kind),
     network: (fault) => NETWORK_FAULTS.includes(fault),
     disk: (fault) => DISK_FAULTS.includes(fault),
+    members: (fault) => MEMBERSHIP_FAULTS.includes(fault),
     client: ({ track }) => track === 'client',
   };
   const chosen = new Set<Fault>();

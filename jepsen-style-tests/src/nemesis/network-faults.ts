@@ -291,7 +291,7 @@ const cutAcks: Fault = {
   async run(context: FaultContext, random: Random) {
     const { cluster, signal } = context;
     const victim = random.pick(context.victims());
-    const pairs = cluster.names.map((name): Pair => [name, victim.name]);
+    const pairs = cluster.everyone.map((name): Pair => [name, victim.name]);
     const measure = meter(cluster, pairs);
     for (const [from, to] of pairs) cluster.network.set(from, to, { mode: 'silence' });
     await sleep(random.between(500, 1200), signal);
@@ -315,7 +315,7 @@ const isolateClient: Fault = {
   async run(context: FaultContext, random: Random) {
     const { cluster, ttlMs, signal } = context;
     const victim = random.pick(context.victims());
-    const pairs = between([victim.name], cluster.names);
+    const pairs = between([victim.name], cluster.everyone);
     const measure = meter(cluster, pairs);
     const forMs = ttlMs + random.between(300, 1500);
     const mode = random.chance(0.3) ? 'reset' : 'silence';

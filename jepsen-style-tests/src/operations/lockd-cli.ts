@@ -1,7 +1,5 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { webSocketTransport } from '@lockd/client';
-import { jsonCodec, PROTOCOL_VERSION } from '@lockd/client/protocol';
 
 export const LOCKD_BIN: string = fileURLToPath(new URL('../../../packages/lockd/bin/lockd.js', import.meta.url));
 
@@ -32,22 +30,4 @@ export async function lockdOrThrow(...args: readonly string[]): Promise<Readonly
   if (exitCode !== 0 || last === undefined)
     throw new Error(`lockd ${args.join(' ')} ended with ${exitCode}: ${JSON.stringify(last) ?? ''} ${stderr}`);
   return last;
-}
-
-/** Asks one node, and no other, for an operation that has no command. */
-export function askNode(clientPort: number, op: string): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const connection = webSocketTransport({ codec: 'json' }).open(`ws://127.0.0.1:${clientPort}`, {
-      onOpen: () => connection.send(jsonCodec.encode([['hello', { version: PROTOCOL_VERSION, client: 'operations' }]])),
-      onFrame: (frame) => {
-        for (const message of jsonCodec.decode(frame)) {
-          if (message[0] === 'welcome') connection.send(jsonCodec.encode([['admin', 1, op, {}]]));
-          if (message[0] !== 'result') continue;
-          resolve(message[2]);
-          connection.close();
-        }
-      },
-      onClose: () => reject(new Error('the node closed the connection')),
-    });
-  });
 }

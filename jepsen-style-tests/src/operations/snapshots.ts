@@ -2,10 +2,11 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { monotonicNs, sleep, waitFor } from '../clock.ts';
+import { askAdmin } from '../cluster/admin.ts';
 import type { Random } from '../random.ts';
 import { Holder } from './holder.ts';
 import { LockLoad } from './lock-load.ts';
-import { askNode, lockdOrThrow } from './lockd-cli.ts';
+import { lockdOrThrow } from './lockd-cli.ts';
 import { NodeSet } from './node-set.ts';
 
 /** No piece of our own work may be longer. */
@@ -56,7 +57,8 @@ export async function runSnapshots(
     ]);
 
     startNs = monotonicNs();
-    for (const name of set.nodes.keys()) await askNode(set.node(name).spec.clientPort, 'make-snapshot');
+    for (const name of set.nodes.keys())
+      await askAdmin(`ws://127.0.0.1:${set.node(name).spec.clientPort}`, 'make-snapshot');
     const made = await waitFor(async () => {
       const counts = await Promise.all(
         [...set.nodes.values()].map((node) => metric(node.spec.clientPort, 'snapshots_made_total')),
