@@ -26,6 +26,7 @@ export {
   leaveJoint,
   membersOf,
   NO_MEMBERS,
+  sameVoters,
   votersOf,
 } from './core/membership.ts';
 export type {

@@ -6,6 +6,7 @@ import {
   type LogIndex,
   type NodeId,
   quorumVote,
+  sameVoters,
   type TraceEvent,
   type TraceState,
 } from '@lockd/raft';
@@ -80,15 +81,23 @@ export class RaftChecker {
     return this.#configurations.at(-1)?.configuration;
   }
 
-  /** Every configuration that may count: the last one applied anywhere, and those on any disk that may come after it. */
+  /**
+   * Every configuration that may count: the last one applied anywhere, the one before it until it is confirmed (a node
+   * that starts again believes the last only where a later entry proves it), and those on any disk that may come after it.
+   */
   possibleConfigurations(): readonly Configuration[] {
     const last = this.#configurations.at(-1);
+    const previous = this.#configurations.at(-2);
+    const isConfirmed =
+      last === undefined || previous === undefined || sameVoters(last.configuration, previous.configuration);
     const open = [...this.#storedConfigurations.values()].filter(({ index, term }) => {
       if (last !== undefined && index <= last.index) return false;
       const committed = this.#committed[index];
       return committed === undefined || committed.term === term;
     });
-    return [...(last === undefined ? [] : [last]), ...open].map(({ configuration }) => configuration);
+    return [...(isConfirmed ? [] : [previous]), ...(last === undefined ? [] : [last]), ...open].map(
+      ({ configuration }) => configuration,
+    );
   }
 
   /** Every cluster begins with the same entry, committed by definition. */

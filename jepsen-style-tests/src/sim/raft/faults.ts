@@ -419,18 +419,11 @@ export class Faults {
     }
   }
 
-  /** A process that was told that it is removed does nothing more; if it is a member again, it has to be started again. */
+  /** The remedy for a member whose name was taken by the directory that it had before: to remove it and add it again. */
   tend(): void {
-    const configuration = this.#nodes.find((node) => node.isLeader)?.status?.configuration;
-    if (configuration === undefined) return;
     for (const node of this.#nodes) {
-      // Its name was taken by the directory that it had before: the remedy is to remove the member and add it again.
       if (node.condition === 'joining' && /another data directory/.test(node.driver?.conditionReason() ?? ''))
         this.#lost.add(node);
-      if (node.condition !== 'removed' || !membersOf(configuration).includes(node.id)) continue;
-      this.#count('removed node started again');
-      node.kill();
-      node.start();
     }
   }
 

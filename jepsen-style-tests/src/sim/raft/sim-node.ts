@@ -1,11 +1,4 @@
-import {
-  type Configuration,
-  isMember,
-  type NodeId,
-  type RaftStatus,
-  type ReadRound,
-  type TraceEvent,
-} from '@lockd/raft';
+import { type Configuration, type NodeId, type RaftStatus, type ReadRound, type TraceEvent } from '@lockd/raft';
 import {
   type LogStorage,
   LogStore,
@@ -76,6 +69,7 @@ export class SimNode {
   #starts = 0;
   #lastIndexBefore = 0;
   #isStopping = false;
+  #condition: NodeCondition | undefined;
   /** Called when a process ends by itself; the operator decides when it starts again. */
   onExit: (node: SimNode, why: string) => void = () => undefined;
 
@@ -220,14 +214,7 @@ export class SimNode {
       hello: () => this.#driver?.identity(),
       judge: (peer, hello) => {
         const verdict = this.#driver?.handler.onPeerIdentity(peer as NodeId, hello as never);
-        if (verdict === undefined || verdict.accept) return undefined;
-        // Known and open: a node that lags says `removed` of one that has been added again since, and without a leader that
-        // one believes it (seed 244 at 569ddef: a joint configuration lost its quorum). Overruled, so that the rest gets tested.
-        if (verdict.code === 'removed' && this.#around.configurations().some((one) => isMember(one, peer as NodeId))) {
-          this.#around.counters.add('stale removal overruled');
-          return undefined;
-        }
-        return verdict;
+        return verdict === undefined || verdict.accept ? undefined : verdict;
       },
       refused: (peer, code, reason) => this.#driver?.handler.onRefused(peer as NodeId, code, reason),
       receive: (from, payload) => {
@@ -425,7 +412,11 @@ export class SimNode {
     if (this.#process !== process) return;
     const before = this.#status;
     this.#status = status;
-    const { counters } = this.#around;
+    const { counters, network } = this.#around;
+    const endpoint = this.#endpoint;
+    // Who has a leader keeps no links to strangers.
+    if (endpoint !== undefined && status.leader !== undefined && status.leader !== before?.leader)
+      process.arrive(() => network.review(endpoint));
     if (before?.role === 'leader' && (status.role !== 'leader' || status.term !== before.term)) {
       if (this.#reads.length > 0) counters.add('leader change with reads under way');
       if (this.#writes.size > 0) counters.add('leader change with writes under way');
@@ -449,6 +440,8 @@ export class SimNode {
       () => `${condition}${reason === undefined ? '' : `: ${reason}`}`,
       condition.length,
     );
+    if (this.#condition === 'removed' && condition === 'serving') counters.add('told removed, and led again');
+    this.#condition = condition;
     if (condition === 'damaged') {
       counters.add('damaged node refused');
       checker.refused(this.id, reason ?? '');
@@ -481,6 +474,7 @@ export class SimNode {
     this.#endpoint = undefined;
     this.#machine = undefined;
     this.#status = undefined;
+    this.#condition = undefined;
     this.#applied = 0;
     this.#writes = new Map();
     this.#reads = [];

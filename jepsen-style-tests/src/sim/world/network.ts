@@ -100,6 +100,25 @@ export class Network<Payload> {
     this.#tellClosed(link, right, left);
   }
 
+  /** The endpoint judges anew whom it is linked to, as it would in a handshake now. */
+  review(endpoint: Endpoint<Payload>): void {
+    const { name } = endpoint;
+    if (this.#endpoints.get(name) !== endpoint) return;
+    for (const link of this.#linksOf(name)) {
+      const peer = link.left === name ? link.right : link.left;
+      const other = this.#endpoints.get(peer);
+      const hello = other?.hello();
+      if (!link.isUp || other === undefined || hello === undefined) continue;
+      // Nothing it says would arrive.
+      if (this.isCut(name, peer) || other.process.isStalled) continue;
+      const refusal = endpoint.judge(peer, hello);
+      if (refusal === undefined) continue;
+      this.#break(link);
+      this.#refuse(other, name, refusal);
+      this.#dial(link, REFUSED_REDIAL_US);
+    }
+  }
+
   cut(from: string, to: string): void {
     const key = `${from}>${to}`;
     this.#cuts.set(key, (this.#cuts.get(key) ?? 0) + 1);
@@ -231,8 +250,7 @@ export class Network<Payload> {
     for (const [who, by, refusal] of refusals) {
       if (refusal === undefined) continue;
       isRefused = true;
-      this.#counters.add(`handshake refused: ${refusal.code}`);
-      who.process.arrive(() => who.refused(by.name, refusal.code, refusal.reason));
+      this.#refuse(who, by.name, refusal);
     }
     if (isRefused) {
       this.#dial(link, REFUSED_REDIAL_US);
@@ -241,6 +259,15 @@ export class Network<Payload> {
     link.isUp = true;
     link.generation += 1;
     link.arrivedUs = [0, 0];
+  }
+
+  #refuse(
+    who: Endpoint<Payload>,
+    by: string,
+    { code, reason }: { readonly code: string; readonly reason: string },
+  ): void {
+    this.#counters.add(`handshake refused: ${code}`);
+    who.process.arrive(() => who.refused(by, code, reason));
   }
 
   #break(link: Link): void {

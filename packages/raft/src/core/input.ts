@@ -16,6 +16,8 @@ export type Input =
   | { readonly type: 'unreachable'; readonly peer: NodeId }
   /** The peer's link ended without a goodbye and the immediate re-dial failed: evidence that it is down. */
   | { readonly type: 'link-closed'; readonly peer: NodeId }
+  /** The peer has taken another part of a snapshot. */
+  | { readonly type: 'snapshot-advanced'; readonly peer: NodeId }
   /** The driver gave up on sending, or finished sending, the snapshot that a Ready asked for. */
   | { readonly type: 'snapshot-sent'; readonly peer: NodeId; readonly index: LogIndex; readonly ok: boolean }
   /** The snapshot named by a Ready's `install` is durable and restored into the state machine. */

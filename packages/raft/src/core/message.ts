@@ -84,3 +84,8 @@ export type Message =
   | HeartbeatResponse
   | TimeoutNow
   | SnapshotRequest;
+
+/** Only a leader sends it, to who is a member for it. */
+export function isFromLeader(message: Message): boolean {
+  return message.type === 'append-request' || message.type === 'heartbeat' || message.type === 'snapshot-request';
+}

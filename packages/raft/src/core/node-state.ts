@@ -41,6 +41,10 @@ export class NodeState {
   /** Handed to the driver for applying. */
   #handedOutIndex: LogIndex;
   #configuration: Configuration;
+  /** In force at the log's base: what stands there may be compacted away, or have come with a snapshot. */
+  #baseConfiguration: Configuration;
+  /** It is known to be confirmed (see `isConfigurationConfirmed`). */
+  #isBaseConfirmed: boolean;
   #messages: Message[] = [];
   #forgotten: ForgottenLog | undefined;
   #isForgottenReported = false;
@@ -74,6 +78,9 @@ export class NodeState {
     this.#handedOutIndex = initial.appliedIndex;
     this.#appliedIndex = initial.snapshotIndex;
     this.#configuration = initial.configuration;
+    this.#baseConfiguration = initial.configuration;
+    // A snapshot does not tell.
+    this.#isBaseConfirmed = initial.snapshotIndex === 0;
     this.trace({ type: 'start' });
     this.#takeEffect(initial.appliedIndex);
   }
@@ -120,14 +127,12 @@ export class NodeState {
   }
 
   /**
-   * Whether a quorum knows for good that the configuration in force is committed: a later configuration entry proves it
-   * in every log that has it. Where the log no longer shows what was before, it is taken for confirmed.
+   * Whether a quorum knows for good that the configuration in force is committed: a later configuration entry with the
+   * same voters proves it in every log that has it. What the log no longer shows is confirmed only where this node knows it.
    */
   get isConfigurationConfirmed(): boolean {
-    const previous = this.log.supersededConfigurationIndex;
-    const last = this.log.lastConfigurationIndex(previous, this.log.lastIndex);
-    if (last === undefined || previous === this.log.baseIndex) return true;
-    return sameVoters(this.#configurationAt(previous), this.#configurationAt(last));
+    const last = this.log.lastConfigurationIndex(this.log.baseIndex, this.log.lastIndex);
+    return last === undefined ? this.#isBaseConfirmed : this.#isConfirmedAt(last);
   }
 
   /** Whether a leader was heard within the shortest election time-out: then others' campaigns are not supported (§6, thesis §4.2.3). */
@@ -191,6 +196,17 @@ export class NodeState {
     return this.#takeEffect(index);
   }
 
+  /** Drops the log up to `index`, or as far as it is applied and durable. */
+  compactTo(index: LogIndex): void {
+    const upTo = Math.min(index, this.log.stableIndex, this.#appliedIndex) as LogIndex;
+    const last = this.log.lastConfigurationIndex(this.log.baseIndex, upTo);
+    if (last !== undefined) {
+      this.#isBaseConfirmed = this.#isConfirmedAt(last);
+      this.#baseConfiguration = this.#configurationAt(last);
+    }
+    this.log.compactTo(upTo);
+  }
+
   /** The log and the state machine are about to become this snapshot, which is newer than anything committed here. */
   acceptSnapshot(metadata: SnapshotMetadata): void {
     invariant(
@@ -198,6 +214,8 @@ export class NodeState {
       `snapshot ${metadata.index} is not newer than commit index ${this.#commitIndex}`,
     );
     this.log.reset(metadata);
+    this.#baseConfiguration = metadata.configuration;
+    this.#isBaseConfirmed = false;
     this.#commitIndex = metadata.index;
     this.#handedOutIndex = metadata.index;
     this.lane.install(metadata);
@@ -271,6 +289,15 @@ export class NodeState {
     if (found === undefined) return false;
     this.#setConfiguration(this.#configurationAt(found));
     return true;
+  }
+
+  /** Whether the configuration entry at `index` repeats the voters of the one before it, or is the first of all. */
+  #isConfirmedAt(index: LogIndex): boolean {
+    const { log } = this;
+    if (index === 1) return true;
+    const before = log.lastConfigurationIndex(log.baseIndex, (index - 1) as LogIndex);
+    const previous = before === undefined ? this.#baseConfiguration : this.#configurationAt(before);
+    return sameVoters(previous, this.#configurationAt(index));
   }
 
   #configurationAt(index: LogIndex): Configuration {

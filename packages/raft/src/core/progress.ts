@@ -32,6 +32,8 @@ export class Progress {
   /** The newest round this member has confirmed. */
   confirmedRound: ReadRound = 0 as ReadRound;
   lastHeardMs: number;
+  /** When the member last had all there was, or took a part of what it lacks. */
+  lastGainMs: number;
   /** Replicate: when the member last acknowledged, or was last asked whether the window's messages arrived. */
   lastAskedMs: number;
   readonly window: InflightWindow;
@@ -39,6 +41,7 @@ export class Progress {
   constructor(next: LogIndex, nowMs: number, maxMessages: number, maxBytes: number) {
     this.next = next;
     this.lastHeardMs = nowMs;
+    this.lastGainMs = nowMs;
     this.lastAskedMs = nowMs;
     this.window = new InflightWindow(maxMessages, maxBytes);
   }

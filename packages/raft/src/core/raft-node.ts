@@ -3,7 +3,7 @@ import type { EntryRun } from './entry-run.ts';
 import type { LogIndex, NodeId, ReadRound, Term } from './ids.ts';
 import type { Input } from './input.ts';
 import { assertNever, invariant } from './invariant.ts';
-import type { Message, VoteRequest } from './message.ts';
+import { isFromLeader, type Message, type VoteRequest } from './message.ts';
 import { NodeState } from './node-state.ts';
 import type { InitialState, MemberProgress, ProposeResult, RaftOptions, RaftStatus, Refusal } from './options.ts';
 import type { Ready } from './ready.ts';
@@ -67,6 +67,9 @@ export class RaftNode {
       case 'link-closed':
         this.#role.linkClosed(input.peer);
         return;
+      case 'snapshot-advanced':
+        this.#leader?.snapshotAdvanced(input.peer);
+        return;
       case 'snapshot-sent':
         this.#leader?.snapshotSent(input.peer, input.ok);
         return;
@@ -80,7 +83,7 @@ export class RaftNode {
       case 'snapshot-created':
         // Not what is applied but not durable here yet: a write that is out may still be followed by its entries.
         invariant(input.compactTo <= input.metadata.index, 'compaction stays within the snapshot');
-        state.log.compactTo(Math.min(input.compactTo, state.log.stableIndex, state.appliedIndex) as LogIndex);
+        state.compactTo(input.compactTo);
         return;
       case 'transfer-leadership':
         this.#leader?.transferTo(input.to);
@@ -346,10 +349,6 @@ export class RaftNode {
       this.#role.receive(message);
     },
   };
-}
-
-function isFromLeader(message: Message): boolean {
-  return message.type === 'append-request' || message.type === 'heartbeat' || message.type === 'snapshot-request';
 }
 
 /** A granted pre-vote counts only for the term after the current one; everything else is of the current term by now. */

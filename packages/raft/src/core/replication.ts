@@ -8,6 +8,8 @@ import { quorumIndex } from './quorum.ts';
 import type { Ready } from './ready.ts';
 
 const NO_RUNS: readonly EntryRun[] = [];
+/** A member that lacks entries and takes none for so many election time-outs is not counted as heard, whatever it answers. */
+const STALL_TIMEOUTS = 10;
 
 /** How a leader brings the other members' logs to its own: one `Progress` each, sent to once a turn. */
 export class Replication {
@@ -51,7 +53,10 @@ export class Replication {
     return quorumIndex(this.#state.configuration, this.#roundOf);
   }
 
-  /** The latest time by which a quorum has been heard. */
+  /**
+   * The latest time by which a quorum has been heard that can still commit: a member whose disk is stuck answers heartbeats,
+   * and takes no entries.
+   */
   quorumHeardMs(): number {
     return quorumIndex(this.#state.configuration, this.#heardOf);
   }
@@ -60,8 +65,15 @@ export class Replication {
     node === this.#state.id ? this.#state.log.stableIndex : (this.#peers.get(node)?.match ?? 0);
   readonly #roundOf = (node: NodeId): number =>
     node === this.#state.id ? this.#state.reads.newest : (this.#peers.get(node)?.confirmedRound ?? 0);
-  readonly #heardOf = (node: NodeId): number =>
-    node === this.#state.id ? this.#state.nowMs : (this.#peers.get(node)?.lastHeardMs ?? 0);
+  readonly #heardOf = (node: NodeId): number => {
+    const { id, nowMs, log, options } = this.#state;
+    if (node === id) return nowMs;
+    const progress = this.#peers.get(node);
+    if (progress === undefined) return 0;
+    if (progress.match >= log.lastIndex) progress.lastGainMs = nowMs;
+    const isStalled = nowMs - progress.lastGainMs >= STALL_TIMEOUTS * options.electionTimeoutMs;
+    return isStalled ? Math.min(progress.lastGainMs, progress.lastHeardMs) : progress.lastHeardMs;
+  };
 
   /** True where the member's match advanced. */
   receiveAppendResponse(message: AppendResponse): boolean {
@@ -79,6 +91,7 @@ export class Replication {
     if (message.matchIndex > log.lastIndex) return false;
     const isNew = progress.acknowledge(message.matchIndex);
     progress.lastAskedMs = nowMs;
+    if (isNew) progress.lastGainMs = nowMs;
     if (progress.state === 'replicate') progress.window.freeUpTo(message.matchIndex);
     else if (progress.state === 'probe') {
       // An old acknowledgement does not answer the probe that is out.
@@ -113,11 +126,18 @@ export class Replication {
     if (progress?.state === 'replicate') progress.probe();
   }
 
+  /** The peer has taken another part of the snapshot. */
+  snapshotAdvanced(peer: NodeId): void {
+    const progress = this.#peers.get(peer);
+    if (progress !== undefined) progress.lastGainMs = this.#state.nowMs;
+  }
+
   /** The driver finished or gave up: go on after the snapshot, or try another one. Not before the peer is heard from. */
   snapshotSent(peer: NodeId, ok: boolean): void {
     const progress = this.#peers.get(peer);
     if (progress === undefined || progress.state !== 'snapshot') return;
-    if (!ok) progress.pendingSnapshot = 0 as LogIndex;
+    if (ok) progress.lastGainMs = this.#state.nowMs;
+    else progress.pendingSnapshot = 0 as LogIndex;
     progress.probe();
     progress.isPaused = true;
   }

@@ -3,7 +3,10 @@ import type { NodeId, ReadRound } from '../core/ids.ts';
 import type { MemberProgress, ProposeResult, RaftStatus, Refusal } from '../core/options.ts';
 import type { MemberAddress } from './registry.ts';
 
-/** What a node is, beyond Raft's roles: but for `serving` these neither vote nor acknowledge. `removed`: no member any more. */
+/**
+ * What a node is, beyond Raft's roles. But for `serving`, `disk-full` and `removed` these neither vote nor acknowledge.
+ * `removed`: no member any more, as another one says.
+ */
 export type NodeCondition = 'serving' | 'joining' | 'damaged' | 'disk-full' | 'removed' | 'stopped';
 
 /** Called in the driver's turn, after the turn's inputs were stepped. Must not throw; must not call back into `step`. */

@@ -4,7 +4,7 @@ import { type LogIndex, type NodeId, type ReadRound, type Term, ZERO_INDEX, ZERO
 import type { Input } from '../core/input.ts';
 import { InvariantViolation } from '../core/invariant.ts';
 import { isMember } from '../core/membership.ts';
-import type { Message, SnapshotMetadata } from '../core/message.ts';
+import { isFromLeader, type Message, type SnapshotMetadata } from '../core/message.ts';
 import type { InitialState, MemberProgress, ProposeResult, RaftOptions, RaftStatus, Refusal } from '../core/options.ts';
 import { RaftNode } from '../core/raft-node.ts';
 import type { PersistDuty } from '../core/ready.ts';
@@ -181,6 +181,7 @@ class Driver implements OpenDriver {
     this.#maker = this.#newMaker(0);
     this.#sender = new SnapshotSender({
       send: (to, transfer) => transport.sendSnapshot(to, transfer),
+      onAdvanced: (peer) => this.#input({ type: 'snapshot-advanced', peer }),
       onDone: (peer, index, ok) => this.#input({ type: 'snapshot-sent', peer, index: index as LogIndex, ok }),
       onReadError: (error) => this.#storageFailed(toStorageError(error, 'reading a snapshot')),
       resendMs: this.#raftOptions.electionTimeoutMs,
@@ -499,6 +500,8 @@ class Driver implements OpenDriver {
   }
 
   #onMessage(message: Message): void {
+    if (this.#condition === 'removed' && isFromLeader(message) && message.term >= this.status().term)
+      this.#setCondition('serving', undefined);
     this.#input({ type: 'receive', message });
   }
 
@@ -553,7 +556,10 @@ class Driver implements OpenDriver {
     ) {
       return refuse('another-instance', `${peer} came with data directory ${known.instanceId}, now with ${instanceId}`);
     }
-    if (this.#registry.hasRemoved(instanceId) && !isMember(configuration, peer) && this.isConfigurationConfirmed()) {
+    // Only while a leader is heard: else this node may be the one that is behind, and be needed by the other, or need it.
+    const isLed = this.status().leader !== undefined;
+    const isRemoved = this.#registry.hasRemoved(instanceId) && !isMember(configuration, peer);
+    if (isLed && isRemoved && this.isConfigurationConfirmed()) {
       return refuse('removed', `${peer} was removed from the cluster`);
     }
     this.#rememberPeer(peer, identity);
@@ -584,16 +590,16 @@ class Driver implements OpenDriver {
     this.#refuseDirectory(`${peer} says that this data directory was rolled back to an older copy: ${reason}`);
   }
 
-  /** Another node says that this one is no member any more: it must not go on asking for votes. */
+  /**
+   * Another node says that this one is no member any more. The other may be behind: a member that left and was added
+   * again is told so by who has heard of the first only. So this is a word to people, and no verdict: the node goes on
+   * listening, and takes it back when a leader sends to it.
+   */
   #removed(peer: NodeId, reason: string): void {
     const { leader } = this.status();
     // Somebody else leads it still: then it is the other that is behind.
-    if (this.#condition === 'removed' || (leader !== undefined && leader !== peer && leader !== this.#options.id))
-      return;
-    this.#halt();
+    if (this.#node === undefined || (leader !== undefined && leader !== peer)) return;
     this.#setCondition('removed', `${peer} says: ${reason}`);
-    this.#dependencies.events.onStatusChanged(this.#status);
-    this.#dependencies.events.onTurnEnd();
   }
 
   /** The log gives this data directory to another member: with it, that member would act twice. Stops the node then. */

@@ -27,6 +27,7 @@ interface Sending {
 /** Sends the newest snapshot to followers that are too far behind for the log: chunk by chunk, resumed where the peer is. */
 export class SnapshotSender {
   readonly #send: (to: NodeId, transfer: SnapshotTransfer) => void;
+  readonly #onAdvanced: (to: NodeId) => void;
   readonly #onDone: (to: NodeId, index: number, ok: boolean) => void;
   readonly #onReadError: (error: unknown) => void;
   /** Chunks are sent again after this long without an answer; given up after ten times that. Milliseconds. */
@@ -35,11 +36,14 @@ export class SnapshotSender {
 
   constructor(options: {
     readonly send: (to: NodeId, transfer: SnapshotTransfer) => void;
+    /** The peer has more of it than ever before. */
+    readonly onAdvanced: (to: NodeId) => void;
     readonly onDone: (to: NodeId, index: number, ok: boolean) => void;
     readonly onReadError: (error: unknown) => void;
     readonly resendMs: number;
   }) {
     this.#send = options.send;
+    this.#onAdvanced = options.onAdvanced;
     this.#onDone = options.onDone;
     this.#onReadError = options.onReadError;
     this.#resendMs = options.resendMs;
@@ -85,6 +89,7 @@ export class SnapshotSender {
     if (progress.nextOffset > sending.furthest) {
       sending.furthest = progress.nextOffset;
       sending.lastProgressMs = nowMs;
+      this.#onAdvanced(from);
     }
     // The peer may hold a part of an earlier attempt, or have lost it.
     if (sending.acknowledged === undefined || progress.nextOffset > sending.sent) sending.sent = progress.nextOffset;

@@ -100,6 +100,6 @@ export interface TransportHandler {
   onLinkClosed(peer: NodeId): void;
   /** Once per handshake, answered at once. A refused link is closed after telling the peer code and reason. */
   onPeerIdentity(peer: NodeId, identity: PeerIdentity): PeerVerdict;
-  /** A peer has closed the link with the refusal its own `onPeerIdentity` gave. `rolled-back` stops this node for good, `removed` for as long as the process runs. */
+  /** A peer has closed the link with the refusal its own `onPeerIdentity` gave. `rolled-back` stops this node for good; `removed` is said, and taken back when a leader sends to it. */
   onRefused(peer: NodeId, code: string, reason: string): void;
 }

@@ -429,7 +429,7 @@ describe('founding a cluster', () => {
     expect(verdict).toMatchObject({ accept: false, code: 'another-instance' });
   });
 
-  test('a node that was removed while it was away is told so, says so, and asks for no votes', async () => {
+  test('a node that was removed while it was away is told so, says so, and disturbs nobody', async () => {
     const cluster = new Cluster();
     await cluster.startAll();
     await cluster.clock.advance(500);
@@ -449,8 +449,38 @@ describe('founding a cluster', () => {
     again.driver.handler.onRefused(leader.id, 'removed', 'n was removed');
     await cluster.clock.advance(5000);
     expect(again.driver.condition()).toBe('removed');
-    expect(again.driver.status().role).toBe('follower');
     expect(leader.driver.status().term).toBe(termBefore);
+  });
+
+  test('a member that is told by one that lags that it was removed is back as soon as a leader sends to it', async () => {
+    const cluster = new Cluster();
+    await cluster.startAll();
+    await cluster.clock.advance(500);
+    const leader = leaderOf(cluster.nodes)!;
+    const [told, other] = cluster.nodes.filter((node) => node !== leader) as [TestNode, TestNode];
+    told.driver.handler.onRefused(other.id, 'removed', `${told.id} was removed`);
+    expect(told.driver.condition()).toBe('serving');
+    // By the leader itself, before it has heard of the second change.
+    told.driver.handler.onRefused(leader.id, 'removed', `${told.id} was removed`);
+    expect(told.driver.condition()).toBe('removed');
+    await cluster.clock.advance(200);
+    expect(told.driver.condition()).toBe('serving');
+  });
+
+  test('a node without a leader tells nobody that it was removed: it may be the one that is behind', async () => {
+    const cluster = new Cluster();
+    await cluster.startAll();
+    await cluster.clock.advance(500);
+    const leader = leaderOf(cluster.nodes)!;
+    const [gone, left] = cluster.nodes.filter((node) => node !== leader) as [TestNode, TestNode];
+    leader.driver.proposeConfiguration([{ type: 'remove', node: gone.id }]);
+    await cluster.clock.advance(1000);
+    const identity = gone.driver.identity()!;
+    expect(left.driver.handler.onPeerIdentity(gone.id, identity)).toMatchObject({ accept: false, code: 'removed' });
+    cluster.end(leader.id, 'kill');
+    await cluster.clock.advance(3000);
+    expect(left.driver.status().leader).toBeUndefined();
+    expect(left.driver.handler.onPeerIdentity(gone.id, identity)).toEqual({ accept: true });
   });
 
   test('a node that finds its directory registered under another name stops', async () => {

@@ -333,4 +333,41 @@ describe('handing over', () => {
     expect(['b', 'c']).toContain(cluster.leader?.id);
     expect(cluster.transcript().filter((line) => line.startsWith('a>') && line.includes('heartbeat'))).toEqual([]);
   });
+
+  test('a leader that is heard only by members that take no entries makes room for one that can commit (row 43)', () => {
+    const cluster = new CoreCluster(['a', 'b', 'c', 'd', 'e']);
+    cluster.elect('a');
+    // b is well; the disk of c is stuck, and it answers heartbeats; d and e are cut off from a, and hear b.
+    cluster.slowDisks.add('c');
+    for (const other of ['d', 'e']) {
+      cluster.cut('a', other);
+      cluster.cut(other, 'a');
+    }
+    cluster.propose('a', 'x');
+    cluster.advance(4_000);
+    expect(cluster.leader?.id).toBe('a');
+    expect(cluster.member('a').appliedCommands()).toEqual([]);
+    cluster.advance(6_000);
+    expect(cluster.leader?.id).not.toBe('a');
+    cluster.propose(cluster.leader!.id, 'y');
+    expect(cluster.leader!.appliedCommands()).toContain('y');
+  });
+
+  test('a leader stays while a follower that it needs catches up, however long that takes', () => {
+    const cluster = new CoreCluster(['a', 'b', 'c'], { raft: { maxAppendBytes: 1, maxInflightMessages: 1 } });
+    cluster.elect('a');
+    cluster.isolate('b');
+    for (let count = 0; count < 40; count += 1) cluster.propose('a', 'x');
+    cluster.crash('c');
+    cluster.heal();
+    // One entry in 400 ms: each alone is far from a stall, all together take many times as long.
+    cluster.hold = ({ from, type }) => from === 'b' && type === 'append-response';
+    for (let count = 0; count < 60; count += 1) {
+      cluster.advance(400);
+      cluster.release();
+    }
+    expect(cluster.leader?.id).toBe('a');
+    expect(cluster.leader?.node.status().term).toBe(2);
+    expect(cluster.member('b').appliedCommands().length).toBe(40);
+  });
 });

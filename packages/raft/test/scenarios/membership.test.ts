@@ -223,6 +223,50 @@ describe('removal', () => {
     }
   });
 
+  test('a change is confirmed also where the log no longer shows what was before it', () => {
+    for (const isRestarted of [false, true]) {
+      const cluster = new CoreCluster(['a', 'b', 'c', 'd']);
+      cluster.elect('a');
+      for (const name of ['a', 'b', 'c', 'd']) cluster.member(name).createSnapshot(cluster.nowMs);
+      if (isRestarted) {
+        for (const name of ['a', 'b', 'c', 'd']) cluster.crash(name);
+        for (const name of ['a', 'b', 'c', 'd']) cluster.restart(name);
+        cluster.elect('a');
+      }
+      // Commit notices are lost; only the entries themselves arrive.
+      cluster.lose = (message) => message.type === 'append-request' && message.runs.length === 0;
+      change(cluster, remove('d'));
+      cluster.advance(20);
+      expect(cluster.member('a').node.isConfigurationConfirmed).toBe(true);
+      cluster.lose = () => false;
+      for (const name of ['a', 'b', 'c', 'd']) cluster.crash(name);
+      for (const name of ['b', 'c']) cluster.restart(name);
+      cluster.advance(3_000);
+      expect(cluster.leader).toBeDefined();
+    }
+  });
+
+  test('a leader that cannot tell whether its configuration was confirmed confirms it, once', () => {
+    const cluster = new CoreCluster(['a', 'b', 'c']);
+    cluster.elect('a');
+    change(cluster, remove('c'));
+    cluster.advance(200);
+    for (const name of ['a', 'b']) cluster.member(name).createSnapshot(cluster.nowMs);
+    for (const name of ['a', 'b']) cluster.crash(name);
+    for (const name of ['a', 'b']) cluster.restart(name);
+    expect(cluster.member('a').node.isConfigurationConfirmed).toBe(false);
+    cluster.elect('a');
+    cluster.advance(1_000);
+    expect(cluster.member('a').node.isConfigurationConfirmed).toBe(true);
+    expect(
+      cluster
+        .member('a')
+        .logText()
+        .match(/configuration/g),
+    ).toHaveLength(1);
+    for (const name of ['a', 'b']) expect(configurationAt(cluster, name).voters).toEqual(['a', 'b']);
+  });
+
   test('a removed leader that is still needed finishes its work', () => {
     const cluster = new CoreCluster(['a', 'b']);
     cluster.elect('a');

@@ -101,7 +101,7 @@ export class Leader implements RoleBehaviour {
     if (nowMs >= this.#commitNoticeDueMs) this.#replication.tellCommit();
     if (nowMs < this.#heartbeatDueMs) return;
     // CheckQuorum (thesis §6.2): a leader that a quorum no longer answers would keep clients waiting, and keep those who
-    // still hear it from electing another (rows 9, 11).
+    // still hear it from electing another (rows 9, 11). So would one that is answered by members that take no entries.
     if (nowMs - this.#replication.quorumHeardMs() >= options.electionTimeoutMs) {
       this.#transitions.becomeFollower(this.#state.term, undefined);
       return;
@@ -125,6 +125,10 @@ export class Leader implements RoleBehaviour {
 
   unreachable(peer: NodeId): void {
     this.#replication.unreachable(peer);
+  }
+
+  snapshotAdvanced(peer: NodeId): void {
+    this.#replication.snapshotAdvanced(peer);
   }
 
   snapshotSent(peer: NodeId, ok: boolean): void {
