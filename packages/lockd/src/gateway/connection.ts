@@ -1,5 +1,5 @@
 import type { Codec, ErrorCode, ErrorDetail, Outcome, RawMessage, ServerMessage } from '@lockd/client/protocol';
-import { ProtocolError } from '@lockd/client/protocol';
+import { LIMITS, ProtocolError } from '@lockd/client/protocol';
 import type { FrameSocket } from '../frame-socket.ts';
 import { GATEWAY_LIMITS } from './limits.ts';
 import type { LocalSession } from './local-session.ts';
@@ -97,9 +97,28 @@ export class Connection {
         outgoing.length <= GATEWAY_LIMITS.maxMessagesPerFrame
           ? outgoing
           : outgoing.slice(from, from + GATEWAY_LIMITS.maxMessagesPerFrame);
-      this.#socket.send(this.#codec.encode(part));
+      this.#sendFrame(part);
     }
     if (this.#socket.bufferedAmount > GATEWAY_LIMITS.maxBufferedBytes) this.cut();
+  }
+
+  /** What is too large for a frame goes in several; an answer that is too large by itself becomes an error. */
+  #sendFrame(messages: readonly ServerMessage[]): void {
+    const frame = this.#codec.encode(messages);
+    const [first] = messages;
+    if (isWithinBounds(frame) || first === undefined) {
+      this.#socket.send(frame);
+    } else if (messages.length > 1) {
+      const half = messages.length >> 1;
+      this.#sendFrame(messages.slice(0, half));
+      this.#sendFrame(messages.slice(half));
+    } else if (first[0] === 'result') {
+      const text = `the answer is larger than a frame of ${LIMITS.maxFrameBytes} bytes: ask for fewer names at once`;
+      this.#sendFrame([['error', 0, first[1], 'LOCKD_LIMIT', text, 'not-applied', false, null]]);
+    } else {
+      // Nothing else is made of what could be so large.
+      this.cut();
+    }
   }
 
   #onMessage(data: Buffer, isBinary: boolean): void {
@@ -121,4 +140,10 @@ export class Connection {
     this.#cancelHelloTimeout?.();
     this.#events.onClosed(this);
   }
+}
+
+function isWithinBounds(frame: Uint8Array | string): boolean {
+  if (typeof frame !== 'string') return frame.length <= LIMITS.maxFrameBytes;
+  // A UTF-16 code unit is three bytes of UTF-8 at most: counted only where it matters.
+  return frame.length * 3 <= LIMITS.maxFrameBytes || Buffer.byteLength(frame) <= LIMITS.maxFrameBytes;
 }

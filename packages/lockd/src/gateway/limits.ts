@@ -11,6 +11,8 @@ export const GATEWAY_LIMITS = {
   maxUnansweredPerSession: 4096,
   /** Opens and reads of one connection without an answer, and attaches too; the next one is refused. */
   maxRequestsPerConnection: 1024,
+  /** Rows shown in answer to reads in one turn; a `list` is that many, because it looks at every name. */
+  maxRowsPerTurn: 1000,
   /** New acquires are refused while so much is proposed and not committed, or waits to be proposed. */
   maxUncommittedEntries: 30_000,
   overloadedBytes: 8_388_608,

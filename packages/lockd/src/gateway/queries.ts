@@ -15,7 +15,6 @@ import { NO_LEADER } from './local-session.ts';
 import type { Reads } from './reads.ts';
 
 export type ReadMessage = Extract<ClientMessage, readonly ['inspect' | 'list', ...unknown[]]>;
-type ListMessage = Extract<ClientMessage, readonly ['list', ...unknown[]]>;
 
 export interface QueryDependencies {
   readonly clock: Clock;
@@ -29,8 +28,8 @@ export interface QueryDependencies {
 /** What a connection asks that changes no lock: linearizable reads, this node's status, an operator's requests. */
 export class Queries {
   readonly #dependencies: QueryDependencies;
-  /** Lists that may be answered: their read is confirmed. */
-  readonly #lists: { readonly connection: Connection; readonly message: ListMessage }[] = [];
+  /** They may be answered: their reads are confirmed. At most what connections may have without an answer. */
+  readonly #confirmed: { readonly connection: Connection; readonly message: ReadMessage }[] = [];
 
   constructor(dependencies: QueryDependencies) {
     this.#dependencies = dependencies;
@@ -44,17 +43,8 @@ export class Queries {
   read(connection: Connection, message: ReadMessage): void {
     const id = message[1];
     if (!this.#admit(connection, id)) return;
-    const { table, reads } = this.#dependencies;
-    reads.add({
-      answer: () => {
-        if (message[0] === 'list') {
-          this.#listLater(connection, message);
-          return;
-        }
-        connection.requestCount--;
-        const value = table.inspect(escapeLoneSurrogates(message[2])) ?? nothingOn(message[2], table.index);
-        connection.send(['result', id, value]);
-      },
+    this.#dependencies.reads.add({
+      answer: () => this.#answerLater(connection, message),
       fail: (reason) => {
         connection.requestCount--;
         if (reason === 'no-leader') connection.sendError(0, id, 'LOCKD_NO_QUORUM', NO_LEADER, 'not-applied', true);
@@ -81,27 +71,42 @@ export class Queries {
     return true;
   }
 
-  /** A list looks at every name: one a turn, so that whoever asks for many holds up nobody's heartbeats. */
-  #listLater(connection: Connection, message: ListMessage): void {
-    this.#lists.push({ connection, message });
-    if (this.#lists.length === 1) this.#dependencies.clock.endOfTurn(this.#listOne);
+  #answerLater(connection: Connection, message: ReadMessage): void {
+    this.#confirmed.push({ connection, message });
+    if (this.#confirmed.length === 1) this.#dependencies.clock.endOfTurn(this.#answerSome);
   }
 
-  readonly #listOne = (): void => {
-    const next = this.#lists.shift();
-    if (next === undefined) return;
-    if (this.#lists.length > 0) this.#dependencies.clock.endOfTurn(this.#listOne);
-    const { connection, message } = next;
-    connection.requestCount--;
-    if (connection.state === 'closed') return;
+  /** So much in a turn that whoever asks for many or for large ones holds up nobody's heartbeats. */
+  readonly #answerSome = (): void => {
+    let rows = 0;
+    while (rows < GATEWAY_LIMITS.maxRowsPerTurn) {
+      const next = this.#confirmed.shift();
+      if (next === undefined) return;
+      const { connection, message } = next;
+      connection.requestCount--;
+      if (connection.state !== 'closed') rows += this.#answer(connection, message);
+    }
+    if (this.#confirmed.length > 0) this.#dependencies.clock.endOfTurn(this.#answerSome);
+  };
+
+  /** Returns what that cost, in rows. */
+  #answer(connection: Connection, message: ReadMessage): number {
+    const { table } = this.#dependencies;
+    if (message[0] === 'inspect') {
+      const info = table.inspect(escapeLoneSurrogates(message[2])) ?? nothingOn(message[2], table.index);
+      connection.send(['result', message[1], info]);
+      return 1 + info.holders.length + info.waiters.length;
+    }
     const [, id, prefix, limit, after] = message;
-    const rows = this.#dependencies.table.list(
+    const rows = table.list(
       escapeLoneSurrogates(prefix),
       Math.min(limit, LIMITS.maxRowsPerList),
       after === null ? undefined : escapeLoneSurrogates(after),
     );
     connection.send(['result', id, rows]);
-  };
+    // It looks at every name, however few it shows.
+    return GATEWAY_LIMITS.maxRowsPerTurn;
+  }
 }
 
 function nothingOn(name: string, index: number): NameInfo {
