@@ -1,22 +1,43 @@
 import { parseArgs } from 'node:util';
+import type { Limits, SimulationRequest } from './simulation.ts';
 
 export interface Options {
   readonly from: number;
   readonly to: number;
   readonly nodes: number | undefined;
-  readonly isTraced: boolean;
+  readonly limits: Limits | undefined;
+  readonly show: 'nothing' | 'outline' | 'trace' | 'hashes';
+  /** How long a failure is shrunk, in real time. 0: not at all. */
+  readonly shrinkSeconds: number;
   readonly jobs: number | undefined;
   readonly planted: string | undefined;
 }
 
+/** How long a failure is shrunk unless it is said: where it was asked for, and at the end of a range. */
+const SHRINK_SECONDS = { asked: 120, range: 20 };
+
 export const USAGE: string = `npm run sim -- [options]
-  --seed N          one seed (default: drawn from the clock)
-  --seeds A..B      a range, both ends included
-  --nodes N         members at first, 3 to 7 (default: drawn from the seed)
-  --trace           every event in words
-  --jobs N          processes for a range (default: one a core)
-  --planted NAME    run with a bug planted in the code; --planted list names them
+  --seed N            one seed (default: drawn from the clock)
+  --seeds A..B        a range, both ends included; its first failure is shrunk for ${SHRINK_SECONDS.range} seconds
+  --nodes N           members at first, 3 to 7 (default: drawn from the seed)
+  --trace             every event in words
+  --outline           who leads, faults, and the last events
+  --hash              only the seeds and the hashes of their traces, to compare
+  --jobs N            processes for a range (default: one a core)
+  --planted NAME      run with a bug planted in the code; --planted list names them
+  --shrink            leave out of a failing run what it does not need to fail
+  --shrink-seconds N  for so long at most; 0 for not at all
+
+What is left out of a run, as --shrink prints it (one seed only):
+  --only A,B          these faults and no others, by the names they have in the trace; --only none
+  --until SECONDS     faults end then at the latest
+  --gap SECONDS       between two faults at most
+  --clients N         at most
+  --calm A,B          parts of the surroundings that behave
 `;
+
+const NONE = 'none';
+const NAMES = /^[\w.-]+(,[\w.-]+)*$/;
 
 /** The options, or in words what is wrong with them. */
 export function parseOptions(args: readonly string[], freshSeed: () => number): Options | string {
@@ -29,24 +50,95 @@ export function parseOptions(args: readonly string[], freshSeed: () => number): 
         seeds: { type: 'string' },
         nodes: { type: 'string' },
         trace: { type: 'boolean', default: false },
+        outline: { type: 'boolean', default: false },
+        hash: { type: 'boolean', default: false },
         jobs: { type: 'string' },
         planted: { type: 'string' },
+        shrink: { type: 'boolean', default: false },
+        'shrink-seconds': { type: 'string' },
+        only: { type: 'string' },
+        until: { type: 'string' },
+        gap: { type: 'string' },
+        clients: { type: 'string' },
+        calm: { type: 'string' },
       },
     }));
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
-  const seed = values.seed === undefined ? undefined : Number(values.seed);
+  const seed = numberOf(values.seed);
   const range = values.seeds === undefined ? undefined : /^(\d+)\.\.(\d+)$/.exec(values.seeds);
-  const nodes = values.nodes === undefined ? undefined : Number(values.nodes);
-  const jobs = values.jobs === undefined ? undefined : Number(values.jobs);
+  const nodes = numberOf(values.nodes);
+  const jobs = numberOf(values.jobs);
+  const seconds = numberOf(values['shrink-seconds']);
   if (seed !== undefined && !(Number.isSafeInteger(seed) && seed >= 0)) return '--seed is a whole number';
   if (range === null) return '--seeds is a range like 1..2000';
   if (seed !== undefined && range !== undefined) return 'either --seed or --seeds';
   if (nodes !== undefined && !(Number.isInteger(nodes) && nodes >= 3 && nodes <= 7)) return '--nodes is 3 to 7';
   if (jobs !== undefined && !(Number.isInteger(jobs) && jobs >= 1)) return '--jobs is at least 1';
+  if (seconds !== undefined && !(seconds >= 0)) return '--shrink-seconds is a number';
+  if ([values.trace, values.outline, values.hash].filter(Boolean).length > 1)
+    return 'one of --trace, --outline and --hash';
+  const limits = parseLimits(values);
+  if (typeof limits === 'string') return limits;
+  if (limits !== undefined && seed === undefined) return 'what is left out belongs to one seed: --seed';
   const only = seed ?? freshSeed();
   const [from, to] = range === undefined ? [only, only] : [Number(range[1]), Number(range[2])];
   if (to < from) return '--seeds ends before it begins';
-  return { from, to, nodes, isTraced: values.trace, jobs, planted: values.planted };
+  const usual = values.shrink ? SHRINK_SECONDS.asked : range === undefined ? 0 : SHRINK_SECONDS.range;
+  return {
+    from,
+    to,
+    nodes,
+    limits,
+    show: values.trace ? 'trace' : values.outline ? 'outline' : values.hash ? 'hashes' : 'nothing',
+    shrinkSeconds: seconds ?? usual,
+    jobs,
+    planted: values.planted,
+  };
+}
+
+/** The options that ask for this run, for people to paste. */
+export function optionsOf({ seed, nodes, limits = {} }: SimulationRequest): string {
+  const { only, untilMs, gapMs, clients, calm } = limits;
+  return [
+    `--seed ${seed}`,
+    nodes === undefined ? [] : `--nodes ${nodes}`,
+    only === undefined ? [] : `--only ${only.length === 0 ? NONE : only.join(',')}`,
+    untilMs === undefined ? [] : `--until ${untilMs / 1000}`,
+    gapMs === undefined ? [] : `--gap ${gapMs / 1000}`,
+    clients === undefined ? [] : `--clients ${clients}`,
+    calm === undefined || calm.length === 0 ? [] : `--calm ${calm.join(',')}`,
+  ]
+    .flat()
+    .join(' ');
+}
+
+function parseLimits(
+  values: Readonly<Partial<Record<'only' | 'until' | 'gap' | 'clients' | 'calm', string>>>,
+): Limits | string | undefined {
+  const untilMs = millisecondsOf(values.until);
+  const gapMs = millisecondsOf(values.gap);
+  const clients = numberOf(values.clients);
+  if (values.only !== undefined && !NAMES.test(values.only)) return '--only is a list like 3,7,n2.votes.4, or none';
+  if (values.calm !== undefined && !NAMES.test(values.calm)) return '--calm is a list like loss,drift';
+  if (untilMs !== undefined && !(untilMs >= 0)) return '--until is a time in seconds';
+  if (gapMs !== undefined && !(gapMs >= 0)) return '--gap is a time in seconds';
+  if (clients !== undefined && !(Number.isInteger(clients) && clients >= 1)) return '--clients is at least 1';
+  const limits = {
+    only: values.only === undefined ? undefined : values.only === NONE ? [] : values.only.split(','),
+    untilMs,
+    gapMs,
+    clients,
+    calm: values.calm?.split(','),
+  };
+  return Object.values(limits).every((limit) => limit === undefined) ? undefined : limits;
+}
+
+function numberOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text);
+}
+
+function millisecondsOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Math.round(Number(text) * 1000);
 }

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Options } from './options.ts';
-import type { SimulationResult } from './raft/simulation.ts';
+import type { SimulationRequest, SimulationResult } from './simulation.ts';
 
 export interface RangeOutcome {
   readonly from: number;
@@ -12,6 +12,8 @@ export interface RangeOutcome {
   events: number;
   simulatedMs: number;
   readonly counts: Map<string, number>;
+  /** Of the trace, by seed. */
+  readonly hashes: Map<number, string>;
   /** The failing seed that is smallest among those that were run. */
   failed: SimulationResult | undefined;
 }
@@ -21,7 +23,16 @@ const PROGRESS_EVERY = 100;
 /** Runs a range on worker processes, each of which gets the next seed when it is done with one. Stops at a failure. */
 export async function runRange(options: Options, print: (line: string) => void): Promise<RangeOutcome> {
   const { from, to } = options;
-  const outcome: RangeOutcome = { from, to, seeds: 0, events: 0, simulatedMs: 0, counts: new Map(), failed: undefined };
+  const outcome: RangeOutcome = {
+    from,
+    to,
+    seeds: 0,
+    events: 0,
+    simulatedMs: 0,
+    counts: new Map(),
+    hashes: new Map(),
+    failed: undefined,
+  };
   let next = from;
   const jobs = Math.min(options.jobs ?? availableParallelism(), to - from + 1);
   const work = (): Promise<void> =>
@@ -33,7 +44,8 @@ export async function runRange(options: Options, print: (line: string) => void):
           worker.disconnect();
           return;
         }
-        worker.send({ seed: next, nodes: options.nodes });
+        const request: SimulationRequest = { seed: next, nodes: options.nodes };
+        worker.send(request);
         next += 1;
       };
       worker.on('message', (message: 'ready' | SimulationResult) => {
@@ -57,6 +69,7 @@ function take(outcome: RangeOutcome, result: SimulationResult): void {
   outcome.seeds += 1;
   outcome.events += result.events;
   outcome.simulatedMs += result.simulatedMs;
+  outcome.hashes.set(result.seed, result.traceHash);
   for (const [name, count] of Object.entries(result.counts))
     outcome.counts.set(name, (outcome.counts.get(name) ?? 0) + count);
   if (result.failure !== undefined && (outcome.failed === undefined || result.seed < outcome.failed.seed))

@@ -1,8 +1,11 @@
-import { execFileSync } from 'node:child_process';
 import { monotonicNs } from '../clock.ts';
+import { printFailure } from './failure.ts';
 import type { Options } from './options.ts';
-import { type SimulationResult, simulateRaft } from './raft/simulation.ts';
+import { Outline } from './outline.ts';
+import { simulateRaft } from './raft/simulation.ts';
 import { runRange } from './range.ts';
+import { reportShrunk } from './shrink-report.ts';
+import type { SimulationRequest, SimulationResult } from './simulation.ts';
 import { reportRange } from './summary.ts';
 
 /** Runs what the options ask for; the exit code. */
@@ -10,48 +13,60 @@ export async function run(options: Options): Promise<number> {
   const print = (line: string): void => {
     process.stdout.write(`${line}\n`);
   };
+  if (options.show !== 'hashes')
+    print(options.from === options.to ? `seed ${options.from}` : `seeds ${options.from}..${options.to}`);
+  return options.from === options.to ? runOne(options, print) : runMany(options, print);
+}
+
+async function runMany(options: Options, print: (line: string) => void): Promise<number> {
   const startNs = monotonicNs();
-  if (options.from !== options.to) {
-    print(`seeds ${options.from}..${options.to}`);
-    const outcome = await runRange(options, print);
-    if (outcome.failed !== undefined) printFailure(outcome.failed, options, print);
-    return reportRange(outcome, (monotonicNs() - startNs) / 1e9, print);
-  }
-  print(`seed ${options.from}`);
-  const result = await simulateRaft({
-    seed: options.from,
-    nodes: options.nodes,
-    print: options.isTraced ? print : undefined,
-  });
-  if (result.failure !== undefined) printFailure(result, options, print);
-  else for (const [name, count] of Object.entries(result.counts)) print(`${String(count).padStart(8)}  ${name}`);
+  const outcome = await runRange(options, options.show === 'hashes' ? () => undefined : print);
   const seconds = (monotonicNs() - startNs) / 1e9;
+  const { failed } = outcome;
+  if (options.show === 'hashes') {
+    for (const [seed, hash] of [...outcome.hashes].sort(([left], [right]) => left - right))
+      printHash(seed, hash, print);
+    return failed === undefined ? 0 : 1;
+  }
+  if (failed !== undefined) await fail(failed, { seed: failed.seed, nodes: options.nodes }, options, print);
+  return reportRange(outcome, seconds, print);
+}
+
+async function runOne(options: Options, print: (line: string) => void): Promise<number> {
+  const startNs = monotonicNs();
+  const { from: seed, nodes, limits, show } = options;
+  const outline = new Outline();
+  const result = await simulateRaft(
+    { seed, nodes, limits },
+    show === 'trace' ? print : show === 'outline' ? outline.print : undefined,
+  );
+  const seconds = (monotonicNs() - startNs) / 1e9;
+  if (show === 'hashes') {
+    printHash(seed, result.traceHash, print);
+    return result.failure === undefined ? 0 : 1;
+  }
+  if (show === 'outline') for (const line of outline.lines()) print(line);
+  if (result.failure !== undefined) await fail(result, { seed, nodes, limits }, options, print);
+  else for (const [name, count] of Object.entries(result.counts)) print(`${String(count).padStart(8)}  ${name}`);
   print(
     `trace ${result.traceHash}  nodes=${result.nodes}  steps=${result.steps}  events=${result.events}  simulated ${Math.round(result.simulatedMs / 1000)} s in ${seconds.toFixed(2)} s`,
   );
   return result.failure === undefined ? 0 : 1;
 }
 
-function printFailure(result: SimulationResult, options: Options, print: (line: string) => void): void {
-  const { failure, seed, steps, nodes } = result;
+async function fail(
+  result: SimulationResult,
+  request: SimulationRequest,
+  { show, planted, shrinkSeconds }: Options,
+  print: (line: string) => void,
+): Promise<void> {
+  const { failure } = result;
   if (failure === undefined) return;
-  if (!options.isTraced) for (const line of failure.events) print(line);
-  if (failure.promise === 'no unexpected error' || failure.promise === "the code's own invariant") print(failure.stack);
-  const flags = [
-    options.nodes === undefined ? '' : ` --nodes ${options.nodes}`,
-    options.planted === undefined ? '' : ` --planted ${options.planted}`,
-  ].join('');
-  print(`FAIL ${failure.message}`);
-  print(`  seed=${seed}  commit=${commit()}  step=${steps}  nodes=${nodes}`);
-  print(`  replay: npm run sim -- --seed ${seed}${flags} --trace      # last 30 events above`);
+  if (show === 'nothing') for (const line of failure.events) print(line);
+  printFailure(result, request, { planted, show: '--trace', note: 'last 30 events above' }, print);
+  if (shrinkSeconds > 0) await reportShrunk(simulateRaft, request, result, { seconds: shrinkSeconds, planted }, print);
 }
 
-function commit(): string {
-  try {
-    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { stdio: ['ignore', 'pipe', 'ignore'] })
-      .toString()
-      .trim();
-  } catch {
-    return 'unknown';
-  }
+function printHash(seed: number, hash: string, print: (line: string) => void): void {
+  print(`seed ${seed}  trace ${hash}`);
 }

@@ -40,7 +40,16 @@ describe('a bug planted in the shipped code', () => {
       }
       // The code moves on, and with it what a seed does: one of the next ones shows it then.
       const range = `${seed}..${seed + 40}`;
-      const { code, output } = await simulate('--planted', name, '--seeds', range, '--jobs', '1');
+      const { code, output } = await simulate(
+        '--planted',
+        name,
+        '--seeds',
+        range,
+        '--jobs',
+        '1',
+        '--shrink-seconds',
+        '0',
+      );
       expect(output).toMatch(/^FAIL /m);
       expect(output).toMatch(new RegExp(`^ {2}replay: npm run sim -- --seed \\d+ --planted ${name} --trace`, 'm'));
       expect(code).toBe(1);

@@ -11,7 +11,7 @@ const FRESH_SEEDS = 60;
 test('the same seed gives the same run, event by event', async () => {
   const lines: string[][] = [[], []];
   const results = [];
-  for (const kept of lines) results.push(await simulateRaft({ seed: 3, print: (line) => kept.push(line) }));
+  for (const kept of lines) results.push(await simulateRaft({ seed: 3 }, (line) => kept.push(line)));
   const [first, second] = results;
   expect(first?.failure).toBeUndefined();
   expect(first?.events).toBeGreaterThan(1_000);

@@ -75,7 +75,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
           "return (this.count ?? 0) * 2 > configuration.voters.length ? 'won' : quorumVote(configuration, (node) => this.#votes.get(node));",
       },
     ],
-    seed: 42,
+    seed: 57,
   },
   {
     name: 'earlier-term-counted',
@@ -88,7 +88,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'if (index <= commitIndex)',
       },
     ],
-    seed: 3,
+    seed: 1,
   },
   {
     name: 'late-append-truncates',
@@ -146,7 +146,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'state.commitTo(min(message.commitIndex, log.lastIndex));',
       },
     ],
-    seed: 3,
+    seed: 1,
   },
   {
     name: 'purged-point-is-conflict',
@@ -191,7 +191,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'send(message);',
       },
     ],
-    seed: 3,
+    seed: 7,
   },
   {
     name: 'term-written-after-log',
@@ -228,7 +228,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'if (this.#configuration.voters.length === 0) this.#setConfiguration(metadata.configuration);',
       },
     ],
-    seed: 2,
+    seed: 39,
   },
   {
     name: 'snapshot-named-before-durable',
@@ -242,7 +242,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
           'await this.#name(this.#byteLength, this.#hash.value(), options.replaceLog); await this.#file.commit();',
       },
     ],
-    seed: 17,
+    seed: 26,
   },
   {
     name: 'read-before-first-commit',
@@ -265,7 +265,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'let confirmed;',
       },
     ],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'acknowledged-before-sync',
@@ -296,7 +296,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'if (block.previousTerm !== previous.run.term)',
       },
     ],
-    seed: 10,
+    seed: 5,
   },
   {
     name: 'blocks-left-above-truncation',
@@ -309,6 +309,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: '',
       },
     ],
-    seed: 4,
+    seed: 3,
   },
 ];

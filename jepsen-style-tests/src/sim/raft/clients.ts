@@ -12,6 +12,12 @@ import type { SimNode } from './sim-node.ts';
 const TIMEOUTS_US = [300_000, 1_000_000, 3_000_000];
 const RETRY_US = 50_000;
 
+/** One client, with numbers of its own: another one that is left out changes nothing for it. */
+interface Client {
+  readonly name: string;
+  readonly chance: Chance;
+}
+
 interface Request {
   readonly isRead: boolean;
   /** Every position that had been answered to anyone when this was asked. */
@@ -68,7 +74,10 @@ export class Clients {
   }
 
   start(): void {
-    for (let client = 1; client <= this.#profile.clients; client += 1) this.#think(`c${client}`, undefined);
+    for (let number = 1; number <= this.#profile.clients; number += 1) {
+      const name = `c${number}`;
+      this.#think({ name, chance: this.#chance.split(name) }, undefined);
+    }
   }
 
   /** No further requests. */
@@ -76,45 +85,48 @@ export class Clients {
     this.#isClosed = true;
   }
 
-  #think(name: string, hint: SimNode | undefined): void {
-    const delayUs = this.#chance.oneIn(4) ? 0 : this.#chance.below(2 * this.#profile.thinkUs);
+  #think(client: Client, hint: SimNode | undefined): void {
+    const { chance } = client;
+    const delayUs = chance.oneIn(4) ? 0 : chance.below(2 * this.#profile.thinkUs);
     this.#world.in(delayUs, () => {
-      if (!this.#isClosed) this.#ask(name, hint);
+      if (!this.#isClosed) this.#ask(client, hint);
     });
   }
 
-  #ask(name: string, hint: SimNode | undefined): void {
-    const isRead = this.#chance.perMille(this.#profile.readPerMille);
+  #ask(client: Client, hint: SimNode | undefined): void {
+    const { name, chance } = client;
+    const isRead = chance.perMille(this.#profile.readPerMille);
     this.#serial += 1;
     const request: Request = { isRead, floor: this.#floor, serial: this.#serial, isOver: false };
     this.#waiting += 1;
-    this.#world.in(this.#chance.pick(TIMEOUTS_US), () => {
+    this.#world.in(chance.pick(TIMEOUTS_US), () => {
       if (request.isOver) return;
       this.#finish(request);
       this.unknown += 1;
       this.#counters.add('request without an answer');
       this.#trace.event(this.#world.nowUs, name, 'hears nothing of', () => `request ${request.serial}`, request.serial);
-      this.#think(name, undefined);
+      this.#think(client, undefined);
     });
-    this.#send(name, request, hint);
+    this.#send(client, request, hint);
   }
 
-  #send(name: string, request: Request, hint: SimNode | undefined): void {
-    const node = hint !== undefined && !this.#chance.oneIn(20) ? hint : this.#chance.pick(this.#nodes());
+  #send(client: Client, request: Request, hint: SimNode | undefined): void {
+    const { chance } = client;
+    const node = hint !== undefined && !chance.oneIn(20) ? hint : chance.pick(this.#nodes());
     const process = node.process;
-    this.#world.in(this.#chance.between(50, 2_000), () => {
+    this.#world.in(chance.between(50, 2_000), () => {
       if (process === undefined || node.process !== process) {
-        this.#retry(name, request, undefined);
+        this.#retry(client, request, undefined);
         return;
       }
       process.arrive(() => {
         if (request.isRead) {
           node.read((answer) =>
-            this.#back(node, process, () => {
-              if (answer.type === 'done') this.#answered(name, request, node, answer.state.index, answer.state.chain);
+            this.#back(client, node, process, () => {
+              if (answer.type === 'done') this.#answered(client, request, node, answer.state.index, answer.state.chain);
               else
                 this.#retry(
-                  name,
+                  client,
                   request,
                   this.#nodes().find((other) => other.id === answer.leader),
                 );
@@ -123,12 +135,12 @@ export class Clients {
           return;
         }
         node.write(this.#command(request.serial), (answer) =>
-          this.#back(node, process, () => {
-            if (answer.type === 'done') this.#answered(name, request, node, answer.index, undefined);
+          this.#back(client, node, process, () => {
+            if (answer.type === 'done') this.#answered(client, request, node, answer.index, undefined);
             // Another entry stands there now: this one will never be committed.
             else
               this.#retry(
-                name,
+                client,
                 request,
                 this.#nodes().find((other) => other.id === answer.leader),
               );
@@ -138,20 +150,21 @@ export class Clients {
     });
   }
 
-  #back(node: SimNode, process: SimNode['process'], deliver: () => void): void {
-    this.#world.in(this.#chance.between(50, 2_000), () => {
+  #back(client: Client, node: SimNode, process: SimNode['process'], deliver: () => void): void {
+    this.#world.in(client.chance.between(50, 2_000), () => {
       if (node.process === process) deliver();
     });
   }
 
-  #retry(name: string, request: Request, hint: SimNode | undefined): void {
+  #retry(client: Client, request: Request, hint: SimNode | undefined): void {
     if (request.isOver) return;
     this.#world.in(hint === undefined ? RETRY_US : 0, () => {
-      if (!request.isOver) this.#send(name, request, hint);
+      if (!request.isOver) this.#send(client, request, hint);
     });
   }
 
-  #answered(name: string, request: Request, node: SimNode, index: number, chain: number | undefined): void {
+  #answered(client: Client, request: Request, node: SimNode, index: number, chain: number | undefined): void {
+    const { name } = client;
     const { isRead, floor, serial } = request;
     this.#trace.event(
       this.#world.nowUs,
@@ -175,7 +188,7 @@ export class Clients {
     this.#finish(request);
     if (isRead) this.readsDone += 1;
     else this.writesDone += 1;
-    this.#think(name, node);
+    this.#think(client, node);
   }
 
   #finish(request: Request): void {

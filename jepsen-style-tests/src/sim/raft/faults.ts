@@ -1,7 +1,9 @@
 import type { Configuration, ConfigurationChange, NodeId, TraceEvent } from '@lockd/raft';
 import { changeConfiguration, isVoter, membersOf } from '@lockd/raft';
 import { StorageError } from '@lockd/raft/node';
+import type { Limits, Strike } from '../simulation.ts';
 import type { Chance } from '../world/chance.ts';
+import { CHAOS_US } from './profile.ts';
 import type { SimNode, Surroundings } from './sim-node.ts';
 
 export const FAULTS: readonly string[] = [
@@ -37,13 +39,29 @@ export const FAULTS: readonly string[] = [
 
 const SECOND_US = 1_000_000;
 
+/** A strike as the seed draws it: its number and its own source of chance are the same whatever else is left out. */
+interface Drawn {
+  readonly name: string;
+  readonly fault: string;
+  readonly chance: Chance;
+}
+
 /** Draws faults and carries them out; everything it does ends by itself or with `heal`. */
 export class Faults {
   readonly #around: Surroundings;
   readonly #nodes: readonly SimNode[];
   readonly #chance: Chance;
+  readonly #operatorChance: Chance;
   readonly #ambushChance: Chance;
+  readonly #limits: Limits;
+  readonly #only: ReadonlySet<string> | undefined;
   readonly #enabled: readonly string[];
+  /** How often each node came to each telling moment. */
+  readonly #occasions = new Map<string, number>();
+  /** What came about, in order. */
+  readonly strikes: Strike[] = [];
+  #drawn = 0;
+  #drawnUs = 0;
   #isOver = false;
   #undo = new Set<() => void>();
   /** Nodes whose data is gone or refused, until the cluster has removed them. */
@@ -52,11 +70,20 @@ export class Faults {
   /** Changes that a leader has taken, and that may not be on any disk yet. */
   #proposed: { readonly index: number; readonly term: number; readonly configuration: Configuration }[] = [];
 
-  constructor(around: Surroundings, nodes: readonly SimNode[], chance: Chance, ambushChance: Chance) {
+  constructor(
+    around: Surroundings,
+    nodes: readonly SimNode[],
+    chance: Chance,
+    ambushChance: Chance,
+    limits: Limits = {},
+  ) {
     this.#around = around;
     this.#nodes = nodes;
     this.#chance = chance;
+    this.#operatorChance = chance.split('operator');
     this.#ambushChance = ambushChance;
+    this.#limits = limits;
+    this.#only = limits.only === undefined ? undefined : new Set(limits.only);
     this.#enabled = FAULTS.filter((fault) => around.profile.faults.has(fault));
     for (const node of nodes) node.onExit = () => this.#restartSoon(node, 2 * SECOND_US);
   }
@@ -68,6 +95,7 @@ export class Faults {
 
   start(): void {
     this.#next();
+    this.#operate();
   }
 
   /** Ends every fault that lasts, and starts no new ones. */
@@ -85,14 +113,21 @@ export class Faults {
   /** A telling moment: sometimes something goes wrong right there. */
   onTransition(node: SimNode, event: TraceEvent): void {
     const { ambushPerMille } = this.#around.profile;
-    if (ambushPerMille === 0 || this.#isOver || !isTelling(event)) return;
-    if (!this.#ambushChance.perMille(ambushPerMille)) return;
-    const chance = this.#ambushChance;
+    if (ambushPerMille === 0 || this.#isOver) return;
+    const occasion = occasionOf(event);
+    if (occasion === undefined) return;
+    const where = `${node.id}.${occasion}`;
+    const number = (this.#occasions.get(where) ?? 0) + 1;
+    this.#occasions.set(where, number);
+    const name = `${where}.${number}`;
+    if (!this.#comesAbout(name)) return;
+    const chance = this.#ambushChance.split(name);
+    if (!chance.perMille(ambushPerMille)) return;
     const what = chance.pick(['kill', 'power', 'power', 'pause', 'isolate', 'mute', 'disk']);
     const { process } = node;
     this.#around.world.in(chance.pick([0, 0, 200, 1_000, 5_000, 20_000]), () => {
       if (node.process !== process || this.#isOver) return;
-      this.#count(`ambush: ${what}`);
+      this.#struck({ name, fault: `ambush: ${what}` });
       if (what === 'kill') this.#crash(node, false, chance.pick([1_000, 20_000, SECOND_US]));
       else if (what === 'power') this.#crash(node, true, chance.pick([1_000, 20_000, SECOND_US]));
       else if (what === 'pause') this.#pause(node, chance.between(100_000, 2 * SECOND_US));
@@ -102,19 +137,51 @@ export class Faults {
     });
   }
 
+  #comesAbout(name: string): boolean {
+    return this.#only === undefined || this.#only.has(name);
+  }
+
+  /** Strikes that are left out are drawn all the same, so that the others have their times and numbers. */
   #next(): void {
+    if (this.#enabled.length === 0) return;
     const { world, profile } = this.#around;
-    world.in(1 + this.#chance.below(2 * profile.faultEveryUs), () => {
+    const lastUs = this.#drawnUs;
+    let name: string;
+    let fault: string;
+    do {
+      this.#drawnUs += 1 + this.#chance.below(2 * profile.faultEveryUs);
+      this.#drawn += 1;
+      fault = this.#chance.pick(this.#enabled);
+      name = String(this.#drawn);
+      if (this.#drawnUs > CHAOS_US) return;
+    } while (!this.#comesAbout(name));
+    const strike = { name, fault, chance: this.#chance.split(name) };
+    const { gapMs } = this.#limits;
+    const gapUs = this.#drawnUs - lastUs;
+    world.in(gapMs === undefined ? gapUs : Math.min(gapUs, 1000 * gapMs), () => {
       if (this.#isOver) return;
-      if (this.#enabled.length > 0) this.#strike(this.#chance.pick(this.#enabled));
-      this.#replaceLost();
-      this.tend();
+      this.#strike(strike);
+      this.#care();
       this.#next();
     });
   }
 
-  #strike(fault: string): void {
-    const chance = this.#chance;
+  /** Somebody looks after the cluster, also when nothing goes wrong. */
+  #operate(): void {
+    this.#around.world.in(SECOND_US + this.#operatorChance.below(2 * SECOND_US), () => {
+      if (this.#isOver) return;
+      this.#care();
+      this.#operate();
+    });
+  }
+
+  #care(): void {
+    this.#replaceLost();
+    this.tend();
+  }
+
+  #strike(strike: Drawn): void {
+    const { fault, chance } = strike;
     const up = this.#nodes.filter((node) => node.isUp);
     const node = chance.pick(this.#nodes);
     const running = up.length > 0 ? chance.pick(up) : undefined;
@@ -122,11 +189,11 @@ export class Faults {
     const lastsUs = chance.pick([50_000, 300_000, SECOND_US, 3 * SECOND_US, 8 * SECOND_US]);
     switch (fault) {
       case 'isolation':
-        this.#count(fault);
+        this.#struck(strike);
         this.#isolate(chance.oneIn(2) ? (leader ?? node) : node, lastsUs);
         break;
       case 'one-way cut': {
-        this.#count(fault);
+        this.#struck(strike);
         const others = chance.sample(this.#others(node), chance.between(1, this.#nodes.length - 1));
         const isInbound = chance.oneIn(2);
         this.#cutAll(
@@ -136,14 +203,14 @@ export class Faults {
         break;
       }
       case 'halves': {
-        this.#count(fault);
+        this.#struck(strike);
         const some = chance.sample(this.#nodes, chance.between(1, this.#nodes.length - 1));
         const rest = this.#nodes.filter((other) => !some.includes(other));
         this.#cutBetween(some, rest, lastsUs);
         break;
       }
       case 'ring': {
-        this.#count(fault);
+        this.#struck(strike);
         const ring = chance.sample(this.#nodes, this.#nodes.length);
         const pairs: [SimNode, SimNode][] = [];
         ring.forEach((left, position) => {
@@ -156,20 +223,20 @@ export class Faults {
         break;
       }
       case 'bridge': {
-        this.#count(fault);
+        this.#struck(strike);
         const [, ...rest] = chance.sample(this.#nodes, this.#nodes.length);
         const half = rest.length >> 1;
         this.#cutBetween(rest.slice(0, half), rest.slice(half), lastsUs);
         break;
       }
       case 'closed link': {
-        this.#count(fault);
+        this.#struck(strike);
         const other = chance.pick(this.#others(node));
         this.#around.network.close(node.id, other.id);
         break;
       }
       case 'closed link that cannot be dialled': {
-        this.#count(fault);
+        this.#struck(strike);
         const other = chance.pick(this.#others(node));
         this.#around.network.close(node.id, other.id);
         // Cut once the end of the link has arrived.
@@ -179,40 +246,40 @@ export class Faults {
       case 'kill':
       case 'loss of power':
         if (running === undefined) return;
-        this.#count(fault);
+        this.#struck(strike);
         this.#crash(running, fault !== 'kill', lastsUs);
         break;
       case 'kill of the leader':
       case 'loss of power at the leader':
         if (leader === undefined) return;
-        this.#count(fault);
+        this.#struck(strike);
         this.#crash(leader, fault !== 'kill of the leader', lastsUs);
         break;
       case 'minority down': {
-        this.#count(fault);
+        this.#struck(strike);
         const some = chance.sample(this.#nodes, Math.max(1, (this.#nodes.length - 1) >> 1));
         for (const member of some) this.#crash(member, chance.oneIn(2), chance.between(1_000, lastsUs));
         break;
       }
       case 'all down at once':
-        this.#count(fault);
+        this.#struck(strike);
         for (const member of this.#nodes) this.#crash(member, true, chance.between(1_000, SECOND_US));
         break;
       case 'pause':
       case 'event-loop stall':
         if (running === undefined) return;
-        this.#count(fault);
+        this.#struck(strike);
         this.#pause(
           running,
           fault === 'pause' ? chance.between(300_000, 4 * SECOND_US) : chance.between(20_000, 400_000),
         );
         break;
       case 'disk stall':
-        this.#count(fault);
+        this.#struck(strike);
         this.#stallDisk(chance.oneIn(2) ? (leader ?? node) : node, chance.between(50_000, 3 * SECOND_US));
         break;
       case 'slow disk':
-        this.#count(fault);
+        this.#struck(strike);
         node.diskFactor = chance.pick([10, 50, 200]);
         this.#later(lastsUs, () => {
           node.diskFactor = 1;
@@ -220,12 +287,12 @@ export class Faults {
         break;
       case 'write error':
         if (running === undefined) return;
-        this.#count(fault);
+        this.#struck(strike);
         running.disk.failNext(chance.pick(['batch', 'batch', 'slot', 'file']));
         break;
       case 'full disk': {
         if (running === undefined) return;
-        this.#count(fault);
+        this.#struck(strike);
         const { disk } = running;
         disk.freeBytes = 0;
         if (chance.oneIn(2))
@@ -236,42 +303,42 @@ export class Faults {
         break;
       }
       case 'lossy network':
-        this.#count(fault);
+        this.#struck(strike);
         this.#shape('lossPerMille', chance.pick([50, 200, 500]), lastsUs);
         break;
       case 'duplicating network':
-        this.#count(fault);
+        this.#struck(strike);
         this.#shape('duplicatePerMille', chance.pick([200, 700]), lastsUs);
         break;
       case 'reordering network':
-        this.#count(fault);
+        this.#struck(strike);
         this.#shape('reorderPerMille', chance.pick([200, 700]), lastsUs);
         break;
       case 'slow network':
-        this.#count(fault);
+        this.#struck(strike);
         this.#shape('extraDelayUs', chance.pick([20_000, 200_000, 800_000]), lastsUs);
         break;
       case 'leadership transfer': {
         if (leader === undefined) return;
-        this.#count(fault);
+        this.#struck(strike);
         const to = chance.oneIn(3) ? undefined : chance.pick(this.#others(leader)).id;
         leader.process?.arrive(() => leader.driver?.transferLeadership(to));
         if (chance.oneIn(4)) this.#mute(leader, lastsUs);
         break;
       }
       case 'membership change':
-        if (leader !== undefined) this.#changeMembers(leader);
+        if (leader !== undefined) this.#changeMembers(leader, strike);
         break;
       case 'restart':
         if (running?.driver === undefined || running.condition === 'damaged') return;
-        this.#count(fault);
+        this.#struck(strike);
         running.stop();
         break;
       case 'bit rot':
-        this.#rot(node);
+        this.#rot(node, strike);
         break;
       case 'wiped directory':
-        this.#wipe(node);
+        this.#wipe(node, strike);
         break;
       default:
         throw new Error(`nobody knows how to inject ${fault}`);
@@ -355,11 +422,11 @@ export class Faults {
     });
   }
 
-  #changeMembers(leader: SimNode): void {
+  #changeMembers(leader: SimNode, strike: Drawn): void {
     const { status, driver } = leader;
     if (status === undefined || driver === undefined) return;
     const { configuration } = status;
-    const chance = this.#chance;
+    const { chance } = strike;
     const members = membersOf(configuration);
     const usable = this.#nodes.filter((node) => !this.#lost.has(node));
     const outside = usable.filter((node) => !members.includes(node.id));
@@ -382,7 +449,9 @@ export class Faults {
     const result = changeConfiguration(configuration, changes);
     // One thing at a time, as an operator would: the members without data first.
     if (this.#lost.size > 0 || result.type !== 'changed' || !this.#isQuorumLeft([result.configuration], [])) return;
-    if (changes.length > 0) this.#propose(leader, changes);
+    if (changes.length === 0) return;
+    this.#record(strike);
+    this.#propose(leader, changes, chance);
   }
 
   /** The operator removes members whose data is gone, and adds them again with what they have now. */
@@ -396,12 +465,12 @@ export class Faults {
         membersOf(one).includes(node.id),
       );
       if (isMember) {
-        this.#propose(leader, [{ type: 'remove', node: node.id }]);
+        this.#propose(leader, [{ type: 'remove', node: node.id }], this.#operatorChance);
         return;
       }
       // It is out, and a new directory may come in under its name, once its process has been heard of.
       this.#lost.delete(node);
-      this.#count('lost node replaced');
+      this.#around.counters.add('lost node replaced');
       if (node.isUp) node.kill();
       node.wipe();
       node.start();
@@ -413,7 +482,7 @@ export class Faults {
         const change = { type: 'add-voter', node: node.id } as const;
         const after = changeConfiguration(before, [change]);
         const isSafe = after.type === 'changed' && this.#isQuorumLeft([after.configuration], []);
-        this.#propose(now, [isSafe ? change : { type: 'add-learner', node: node.id }]);
+        this.#propose(now, [isSafe ? change : { type: 'add-learner', node: node.id }], this.#operatorChance);
       });
       return;
     }
@@ -428,17 +497,17 @@ export class Faults {
   }
 
   /** Before it comes back, a removed node gets an empty disk, or keeps what it has. */
-  #readmit(id: NodeId): void {
+  #readmit(id: NodeId, chance: Chance): void {
     const node = this.#nodes.find((candidate) => candidate.id === id);
-    if (node?.condition !== 'removed' || this.#chance.oneIn(2)) return;
+    if (node?.condition !== 'removed' || chance.oneIn(2)) return;
     if (this.#around.configurations().some((one) => membersOf(one).includes(id))) return;
     node.kill();
     node.wipe();
     node.start();
   }
 
-  #propose(leader: SimNode, changes: readonly ConfigurationChange[]): void {
-    for (const { type, node } of changes) if (type !== 'remove') this.#readmit(node);
+  #propose(leader: SimNode, changes: readonly ConfigurationChange[], chance: Chance): void {
+    for (const { type, node } of changes) if (type !== 'remove') this.#readmit(node, chance);
     leader.process?.arrive(() => {
       const result = leader.driver?.proposeConfiguration(changes);
       const before = leader.status?.configuration;
@@ -480,28 +549,29 @@ export class Faults {
     );
   }
 
-  #rot(node: SimNode): void {
+  #rot(node: SimNode, strike: Drawn): void {
+    const { chance } = strike;
     if (!this.#canLose(node)) return;
     if (node.durable.lastIndex === 0) return;
-    this.#count('bit rot');
+    this.#struck(strike);
     this.#lost.add(node);
     if (node.isUp) node.kill();
     const { keys, files } = node.disk.names();
     const targets = [...keys.map((key) => ({ key })), ...files.map((file) => ({ file }))];
-    const target = this.#chance.pick(targets);
+    const target = chance.pick(targets);
     this.#say('spoils', `${JSON.stringify(target)} of ${node.id}`);
-    node.disk.flipBit(target, this.#chance.below(1_000_000));
+    node.disk.flipBit(target, chance.below(1_000_000));
     this.#around.checker.spoilt(node.id);
-    this.#restartSoon(node, this.#chance.between(1_000, SECOND_US));
+    this.#restartSoon(node, chance.between(1_000, SECOND_US));
   }
 
-  #wipe(node: SimNode): void {
+  #wipe(node: SimNode, strike: Drawn): void {
     if (!this.#canLose(node)) return;
-    this.#count('wiped directory');
+    this.#struck(strike);
     this.#lost.add(node);
     if (node.isUp) node.kill();
     node.wipe();
-    this.#restartSoon(node, this.#chance.between(1_000, SECOND_US));
+    this.#restartSoon(node, strike.chance.between(1_000, SECOND_US));
   }
 
   // ------------------------------------------------------------------------------------------------
@@ -518,6 +588,16 @@ export class Faults {
     this.#around.world.in(delayUs, once);
   }
 
+  #struck(strike: Pick<Drawn, 'name' | 'fault'>): void {
+    this.#record(strike);
+    this.#count(strike.fault);
+  }
+
+  #record({ name, fault }: Pick<Drawn, 'name' | 'fault'>): void {
+    this.strikes.push({ name, what: fault });
+    this.#say('strikes', `${name}: ${fault}`);
+  }
+
   #count(fault: string): void {
     this.#around.counters.add(`fault: ${fault}`);
   }
@@ -527,22 +607,24 @@ export class Faults {
   }
 }
 
-/** Where the rules of Raft are about to matter. */
-function isTelling(event: TraceEvent): boolean {
+/** Where the rules of Raft are about to matter: in one word, or undefined elsewhere. */
+function occasionOf(event: TraceEvent): string | undefined {
   switch (event.type) {
     case 'role':
-      return event.state.role === 'leader' || event.state.role === 'candidate';
+      if (event.state.role === 'leader') return 'leads';
+      return event.state.role === 'candidate' ? 'stands' : undefined;
     case 'snapshot':
+      return 'snapshot';
     case 'configuration':
-      return true;
+      return 'members';
     case 'send':
-      return (
-        event.message.type === 'timeout-now' ||
-        (event.message.type === 'vote-response' && event.message.granted && !event.message.preVote)
-      );
+      if (event.message.type === 'timeout-now') return 'hands-over';
+      return event.message.type === 'vote-response' && event.message.granted && !event.message.preVote
+        ? 'votes'
+        : undefined;
     case 'commit':
-      return event.state.role === 'leader' && event.state.commitIndex % 32 === 0;
+      return event.state.role === 'leader' && event.state.commitIndex % 32 === 0 ? 'commits' : undefined;
     default:
-      return false;
+      return undefined;
   }
 }

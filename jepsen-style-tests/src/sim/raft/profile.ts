@@ -1,6 +1,9 @@
 import type { Chance } from '../world/chance.ts';
 import type { NetworkShape } from '../world/network.ts';
 
+/** How long faults go on at most, in simulated time. */
+export const CHAOS_US = 60_000_000;
+
 /** What a seed makes of the cluster and its surroundings: some runs are calm in one respect and wild in another. */
 export interface Profile {
   readonly nodes: number;
@@ -32,6 +35,7 @@ export interface Profile {
   readonly readPerMille: number;
 }
 
+/** Draws it. The number of nodes is drawn also where it is given: the rest stays what it is. */
 export function drawProfile(chance: Chance, faultNames: readonly string[], nodes: number | undefined): Profile {
   const fast = chance.oneIn(3);
   const electionTimeoutMs = chance.pick([200, 500, 500, 500, 500, 1000]);
@@ -47,8 +51,9 @@ export function drawProfile(chance: Chance, faultNames: readonly string[], nodes
     reorderUs: chance.pick([5_000, 50_000, 400_000]),
     extraDelayUs: 0,
   };
+  const drawnNodes = chance.pick([3, 3, 3, 3, 4, 5, 5, 5, 6, 7]);
   return {
-    nodes: nodes ?? chance.pick([3, 3, 3, 3, 4, 5, 5, 5, 6, 7]),
+    nodes: nodes ?? drawnNodes,
     spares: chance.pick([0, 1, 1, 2]),
     electionTimeoutMs,
     heartbeatMs: Math.floor(electionTimeoutMs / 5),
@@ -71,4 +76,26 @@ export function drawProfile(chance: Chance, faultNames: readonly string[], nodes
     commandBytes: chance.pick([8, 40, 40, 400]),
     readPerMille: chance.pick([100, 300, 500]),
   };
+}
+
+/** Parts of the surroundings that a run can do without, and what is left of the profile then. */
+const CALM: Readonly<Record<string, (profile: Profile) => Partial<Profile>>> = {
+  loss: ({ network }) => ({ network: { ...network, lossPerMille: 0 } }),
+  duplicates: ({ network }) => ({ network: { ...network, duplicatePerMille: 0 } }),
+  reordering: ({ network }) => ({ network: { ...network, reorderPerMille: 0 } }),
+  delay: ({ network }) => ({ network: { ...network, minDelayUs: 300, maxDelayUs: 300 } }),
+  syncs: ({ syncMinUs }) => ({ syncMaxUs: syncMinUs }),
+  drift: () => ({ driftPpm: 0 }),
+  spares: () => ({ spares: 0 }),
+  snapshots: () => ({ snapshotMinBytes: 1_000_000 }),
+};
+
+/** The profile with these parts calm. Unknown names change nothing: they may be another world's. */
+export function calmed(profile: Profile, parts: readonly string[]): Profile {
+  return parts.reduce((calmer, part) => ({ ...calmer, ...CALM[part]?.(calmer) }), profile);
+}
+
+/** Parts that would change if they were calm. */
+export function restlessParts(profile: Profile): string[] {
+  return Object.keys(CALM).filter((part) => JSON.stringify(calmed(profile, [part])) !== JSON.stringify(profile));
 }

@@ -55,6 +55,9 @@ export class SimNode {
   readonly #initialCluster: readonly NodeId[];
   readonly #seeds: readonly NodeId[];
   readonly #around: Surroundings;
+  readonly #diskChance: Chance;
+  readonly #clockChance: Chance;
+  readonly #nodeChance: Chance;
   disk: SimulatedDisk;
   durable: DurableLog;
   /** Syncs take so much longer. */
@@ -78,6 +81,9 @@ export class SimNode {
     this.#initialCluster = initialCluster;
     this.#seeds = seeds;
     this.#around = around;
+    this.#diskChance = around.diskChance.split(id);
+    this.#clockChance = around.clockChance.split(id);
+    this.#nodeChance = around.nodeChance.split(id);
     this.disk = this.#newDisk();
     this.durable = this.#watchDisk();
   }
@@ -118,17 +124,18 @@ export class SimNode {
 
   start(): void {
     if (this.#process !== undefined) return;
-    const { world, profile, clockChance, nodeChance, trace } = this.#around;
+    const { world, profile, trace } = this.#around;
+    const clockChance = this.#clockChance;
     this.#starts += 1;
     const process = new SimulatedProcess(this.id, world, {
       originMs: clockChance.below(1_000_000),
-      ratePpm: profile.driftPpm === 0 ? 0 : clockChance.between(-profile.driftPpm, profile.driftPpm),
+      ratePpm: clockChance.between(-profile.driftPpm, profile.driftPpm),
     });
     this.#process = process;
     this.#isStopping = false;
     trace.event(world.nowUs, this.id, 'starts', undefined, this.#starts);
     const storage = new LogStore(diskOf(process, this.disk.mount(), world), process.clock, {
-      newInstanceId: () => `${this.id}-${nodeChance.below(1_000_000_000)}`,
+      newInstanceId: () => `${this.id}-${this.#nodeChance.below(1_000_000_000)}`,
       maxBlockBytes: profile.maxBlockBytes,
     });
     process.arrive(() => this.#open(process, storage));
@@ -202,7 +209,8 @@ export class SimNode {
   // ------------------------------------------------------------------------------------------------
 
   #open(process: SimulatedProcess, storage: LogStorage): void {
-    const { world, profile, network, nodeChance, counters } = this.#around;
+    const { world, profile, network, counters } = this.#around;
+    const nodeChance = this.#nodeChance;
     const machine = new ListMachine(
       (index, term, entry, chain) => this.#guarded(() => this.#onApplied(index, term, entry, chain)),
       (state) => this.#guarded(() => this.#onRestored(state)),
@@ -491,7 +499,8 @@ export class SimNode {
   }
 
   #newDisk(): SimulatedDisk {
-    const { world, diskChance, profile } = this.#around;
+    const { world, profile } = this.#around;
+    const diskChance = this.#diskChance;
     return new SimulatedDisk({
       random: diskChance.below,
       // The disk's clock counts microseconds: a sync takes less than a millisecond.

@@ -1,5 +1,6 @@
 import { InvariantViolation, type NodeId, nodeId, quorumVote } from '@lockd/raft';
 import type { PeerPayload } from '@lockd/raft/node';
+import type { Failure, Limits, Print, SimulationRequest, SimulationResult, Strike } from '../simulation.ts';
 import { Chance } from '../world/chance.ts';
 import { Counters } from '../world/counters.ts';
 import { Network } from '../world/network.ts';
@@ -9,57 +10,32 @@ import { World } from '../world/world.ts';
 import { RaftChecker } from './checker.ts';
 import { Clients } from './clients.ts';
 import { FAULTS, Faults } from './faults.ts';
-import { drawProfile } from './profile.ts';
+import { CHAOS_US, calmed, drawProfile, type Profile, restlessParts } from './profile.ts';
 import { SimNode, type Surroundings } from './sim-node.ts';
 
-/** How long faults go on, in simulated time. */
-const CHAOS_US = 60_000_000;
 /** After that a healed quorum has so many longest election time-outs to serve. */
 const LIVENESS_TIMEOUTS = 40;
 
 /** Counts runs whose liveness says nothing: no quorum is left that could be healed. Their safety is checked like any other's. */
 export const NOT_JUDGED = 'liveness not judged: no quorum is left';
 
-export interface SimulationOptions {
-  readonly seed: number;
-  /** Default: drawn from the seed. */
-  readonly nodes?: number | undefined;
-  /** Sees every event in words as it happens. */
-  readonly print?: ((line: string) => void) | undefined;
-}
-
-export interface Failure {
-  readonly promise: string;
-  readonly message: string;
-  readonly stack: string;
-  /** The last events in words, oldest first. */
-  readonly events: readonly string[];
-}
-
-export interface SimulationResult {
-  readonly seed: number;
-  readonly nodes: number;
-  readonly steps: number;
-  readonly events: number;
-  readonly simulatedMs: number;
-  readonly traceHash: string;
-  readonly counts: Readonly<Record<string, number>>;
-  readonly failure: Failure | undefined;
-}
-
 /** One run of a whole Raft cluster, from one seed. */
-export async function simulateRaft(options: SimulationOptions): Promise<SimulationResult> {
-  const { seed } = options;
+export async function simulateRaft(options: SimulationRequest, print?: Print): Promise<SimulationResult> {
+  const { seed, limits = {} } = options;
   const world = new World();
-  const trace = new Trace(options.print);
+  const trace = new Trace(print);
   const counters = new Counters();
-  const profile = drawProfile(Chance.of(seed, 'profile'), FAULTS, options.nodes);
+  const profile = limited(drawProfile(Chance.of(seed, 'profile'), FAULTS, options.nodes), limits);
   const onRejection = (reason: unknown): void => world.fail(reason);
   process.on('unhandledRejection', onRejection);
   let failure: Failure | undefined;
+  let strikes: readonly Strike[] = [];
+  let faultsEndedMs: number | undefined;
   try {
-    const run = new RaftSimulation(seed, world, trace, counters, profile);
-    await run.chaos();
+    const run = new RaftSimulation(seed, world, trace, counters, profile, limits);
+    strikes = run.strikes;
+    await run.chaos(limits.untilMs === undefined ? CHAOS_US : Math.min(CHAOS_US, 1000 * limits.untilMs));
+    faultsEndedMs = Math.floor(world.nowUs / 1000);
     await run.liveness();
   } catch (error) {
     failure = describe(error, trace);
@@ -69,11 +45,15 @@ export async function simulateRaft(options: SimulationOptions): Promise<Simulati
   return {
     seed,
     nodes: profile.nodes,
+    clients: profile.clients,
     steps: world.steps,
     events: trace.count,
     simulatedMs: Math.floor(world.nowUs / 1000),
+    faultsEndedMs,
     traceHash: trace.hash(),
     counts: counters.all(),
+    strikes,
+    restless: restlessParts(profile),
     failure,
   };
 }
@@ -89,7 +69,7 @@ class RaftSimulation {
   readonly #faults: Faults;
   readonly #chance: Chance;
 
-  constructor(seed: number, world: World, trace: Trace, counters: Counters, profile: ReturnType<typeof drawProfile>) {
+  constructor(seed: number, world: World, trace: Trace, counters: Counters, profile: Profile, limits: Limits) {
     this.#world = world;
     this.#trace = trace;
     this.#counters = counters;
@@ -126,16 +106,27 @@ class RaftSimulation {
       profile,
       nodes: () => this.#nodes,
     });
-    this.#faults = new Faults(this.#around, this.#nodes, Chance.of(seed, 'faults'), Chance.of(seed, 'ambushes'));
+    this.#faults = new Faults(
+      this.#around,
+      this.#nodes,
+      Chance.of(seed, 'faults'),
+      Chance.of(seed, 'ambushes'),
+      limits,
+    );
     this.#checker.founded();
   }
 
+  /** Faults that came about. */
+  get strikes(): readonly Strike[] {
+    return this.#faults.strikes;
+  }
+
   /** A cluster founds itself, and everything that can go wrong does. */
-  async chaos(): Promise<void> {
+  async chaos(untilUs: number): Promise<void> {
     for (const node of this.#nodes) this.#world.in(this.#chance.below(200_000), () => node.start());
     this.#clients.start();
     this.#faults.start();
-    await this.#world.run(CHAOS_US);
+    await this.#world.run(untilUs);
     this.#counters.add('writes acknowledged', this.#clients.writesDone);
     this.#counters.add('reads answered', this.#clients.readsDone);
   }
@@ -285,6 +276,10 @@ class RaftSimulation {
   }
 }
 
+function limited(profile: Profile, { clients, calm = [] }: Limits): Profile {
+  return calmed(clients === undefined ? profile : { ...profile, clients: Math.min(clients, profile.clients) }, calm);
+}
+
 function describe(error: unknown, trace: Trace): Failure {
   const promise =
     error instanceof Violation
@@ -293,5 +288,12 @@ function describe(error: unknown, trace: Trace): Failure {
         ? "the code's own invariant"
         : 'no unexpected error';
   const message = error instanceof Violation ? error.message : `${promise}: ${String(error)}`;
-  return { promise, message, stack: error instanceof Error ? (error.stack ?? '') : '', events: trace.last() };
+  const isForeseen = error instanceof Violation;
+  return {
+    promise,
+    isForeseen,
+    message,
+    stack: error instanceof Error ? (error.stack ?? '') : '',
+    events: trace.last(),
+  };
 }

@@ -7,19 +7,26 @@ import { seededRandom } from '@lockd/raft/testing';
 export class Chance {
   /** Uniform in [0, bound). */
   readonly below: (bound: number) => number;
+  readonly #seed: number;
 
   private constructor(seed: number) {
+    this.#seed = seed;
     this.below = seededRandom(seed);
   }
 
   static of(seed: number, concern: string): Chance {
     // Both halves of the seed count: seeds above 2^32 must not repeat those below.
-    let hash = Math.imul((seed >>> 0) ^ 0x9e3779b9, 0x85ebca6b) ^ Math.floor(seed / 0x1_0000_0000);
-    for (let at = 0; at < concern.length; at += 1) {
-      hash = Math.imul(hash ^ concern.charCodeAt(at), 0x01000193);
-      hash ^= hash >>> 15;
-    }
-    return new Chance(Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35) >>> 0);
+    return new Chance(
+      mix(Math.imul((seed >>> 0) ^ 0x9e3779b9, 0x85ebca6b) ^ Math.floor(seed / 0x1_0000_0000), concern),
+    );
+  }
+
+  /**
+   * A source of its own for a part of this concern: one node, one strike. Nothing is drawn from this one, so what one
+   * part draws, and whether it is there at all, changes nothing for the others.
+   */
+  split(part: string): Chance {
+    return new Chance(mix(Math.imul(this.#seed ^ 0x9e3779b9, 0x85ebca6b), part));
   }
 
   /** Both ends are possible. */
@@ -47,4 +54,13 @@ export class Chance {
     while (taken.length < count && left.length > 0) taken.push(...left.splice(this.below(left.length), 1));
     return taken;
   }
+}
+
+function mix(start: number, name: string): number {
+  let hash = start;
+  for (let at = 0; at < name.length; at += 1) {
+    hash = Math.imul(hash ^ name.charCodeAt(at), 0x01000193);
+    hash ^= hash >>> 15;
+  }
+  return Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35) >>> 0;
 }

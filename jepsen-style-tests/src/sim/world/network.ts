@@ -30,6 +30,14 @@ export interface NetworkShape {
   extraDelayUs: number;
 }
 
+/** What a direction of a link draws from: loss that is left out delays nothing. */
+interface Draws {
+  readonly delay: Chance;
+  readonly loss: Chance;
+  readonly duplicate: Chance;
+  readonly reorder: Chance;
+}
+
 interface Link {
   readonly left: string;
   readonly right: string;
@@ -37,6 +45,8 @@ interface Link {
   /** Rises with every connection made or broken: what was under way on an earlier one is lost. */
   generation: number;
   isDialling: boolean;
+  readonly dial: Chance;
+  readonly draws: readonly [Draws, Draws];
   arrivedUs: [number, number];
 }
 
@@ -71,7 +81,7 @@ export class Network<Payload> {
       if (other === endpoint.name) continue;
       const link = this.#link(endpoint.name, other);
       this.#break(link);
-      this.#dial(link, this.#delayUs());
+      this.#dial(link, this.#delayUs(link.dial));
     }
   }
 
@@ -151,12 +161,13 @@ export class Network<Payload> {
       this.#counters.add('message lost in a cut');
       return;
     }
-    if (this.shape.lossPerMille > 0 && this.#chance.perMille(this.shape.lossPerMille)) {
+    const draws = link.draws[link.left === from.name ? 0 : 1];
+    if (this.shape.lossPerMille > 0 && draws.loss.perMille(this.shape.lossPerMille)) {
       this.#counters.add('message lost');
       return;
     }
     this.#deliver(link, from.name, to, payload);
-    if (this.shape.duplicatePerMille > 0 && this.#chance.perMille(this.shape.duplicatePerMille)) {
+    if (this.shape.duplicatePerMille > 0 && draws.duplicate.perMille(this.shape.duplicatePerMille)) {
       this.#counters.add('message duplicated');
       this.#deliver(link, from.name, to, payload);
     }
@@ -164,10 +175,11 @@ export class Network<Payload> {
 
   #deliver(link: Link, from: string, to: string, payload: Payload): void {
     const direction = link.left === from ? 0 : 1;
-    let atUs = this.#world.nowUs + this.#delayUs();
-    if (this.shape.reorderPerMille > 0 && this.#chance.perMille(this.shape.reorderPerMille)) {
+    const draws = link.draws[direction];
+    let atUs = this.#world.nowUs + this.#delayUs(draws.delay);
+    if (this.shape.reorderPerMille > 0 && draws.reorder.perMille(this.shape.reorderPerMille)) {
       this.#counters.add('message overtaken');
-      atUs += this.#chance.below(this.shape.reorderUs);
+      atUs += draws.reorder.below(this.shape.reorderUs);
     } else {
       atUs = Math.max(atUs, link.arrivedUs[direction]);
       link.arrivedUs[direction] = atUs;
@@ -182,9 +194,10 @@ export class Network<Payload> {
     });
   }
 
-  #delayUs(): number {
+  #delayUs(chance: Chance): number {
     const { minDelayUs, maxDelayUs, extraDelayUs } = this.shape;
-    return this.#chance.between(minDelayUs, maxDelayUs) + (extraDelayUs > 0 ? this.#chance.below(extraDelayUs) : 0);
+    // Both are drawn always: a slow network that is left out shifts nothing.
+    return chance.between(minDelayUs, maxDelayUs) + chance.below(extraDelayUs + 1);
   }
 
   /** `peer` sees the end of its link to `gone` and dials again: refused or unanswered, that is evidence. */
@@ -193,16 +206,16 @@ export class Network<Payload> {
       this.#dial(link, HANDSHAKE_TIMEOUT_US);
       return;
     }
-    this.#world.in(this.#delayUs(), () => {
+    this.#world.in(this.#delayUs(link.dial), () => {
       const observer = this.#endpoints.get(peer);
       if (observer === undefined || link.isUp) return;
       const isAnswered = this.#endpoints.has(gone) && !this.isCut(peer, gone) && !this.isCut(gone, peer);
       if (isAnswered) {
-        this.#dial(link, this.#delayUs());
+        this.#dial(link, this.#delayUs(link.dial));
         return;
       }
       const isRefused = !this.#endpoints.has(gone) && !this.isCut(peer, gone);
-      this.#world.in(isRefused ? 2 * this.#delayUs() : HANDSHAKE_TIMEOUT_US, () => {
+      this.#world.in(isRefused ? 2 * this.#delayUs(link.dial) : HANDSHAKE_TIMEOUT_US, () => {
         if (this.#endpoints.get(peer) !== observer || link.isUp) return;
         observer.process.arrive(() => {
           if (link.isUp) return;
@@ -239,7 +252,7 @@ export class Network<Payload> {
       one.process.isStalled ||
       other.process.isStalled
     ) {
-      this.#dial(link, REDIAL_US + this.#chance.below(REDIAL_US));
+      this.#dial(link, REDIAL_US + link.dial.below(REDIAL_US));
       return;
     }
     const refusals = [
@@ -280,10 +293,24 @@ export class Network<Payload> {
     const key = `${left} ${right}`;
     let link = this.#links.get(key);
     if (link === undefined) {
-      link = { left, right, isUp: false, generation: 0, isDialling: false, arrivedUs: [0, 0] };
+      link = {
+        left,
+        right,
+        isUp: false,
+        generation: 0,
+        isDialling: false,
+        dial: this.#chance.split(key),
+        draws: [this.#draws(`${left}>${right}`), this.#draws(`${right}>${left}`)],
+        arrivedUs: [0, 0],
+      };
       this.#links.set(key, link);
     }
     return link;
+  }
+
+  #draws(direction: string): Draws {
+    const of = (what: string): Chance => this.#chance.split(`${direction} ${what}`);
+    return { delay: of('delay'), loss: of('loss'), duplicate: of('duplicate'), reorder: of('reorder') };
   }
 
   #linksOf(name: string): Link[] {

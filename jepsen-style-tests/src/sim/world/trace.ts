@@ -1,3 +1,5 @@
+import type { Print } from '../simulation.ts';
+
 /** How many events a failure shows. */
 const KEPT_EVENTS = 30;
 
@@ -13,7 +15,7 @@ interface KeptEvent {
  * runs are the same run when their hashes are.
  */
 export class Trace {
-  readonly #print: ((line: string) => void) | undefined;
+  readonly #print: Print | undefined;
   readonly #kept: KeptEvent[] = [];
   readonly #textHashes = new Map<string, number>();
   #next = 0;
@@ -21,7 +23,7 @@ export class Trace {
   #low = 0x01000193;
   count = 0;
 
-  constructor(print?: (line: string) => void) {
+  constructor(print?: Print) {
     this.#print = print;
   }
 
@@ -35,7 +37,7 @@ export class Trace {
     const event: KeptEvent = { atUs, who, what, details };
     this.#kept[this.#next] = event;
     this.#next = (this.#next + 1) % KEPT_EVENTS;
-    if (this.#print !== undefined) this.#print(lineOf(event));
+    this.#print?.(lineOf(event), who, what);
   }
 
   /** 16 hexadecimal digits. */

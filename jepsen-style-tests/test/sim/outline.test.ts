@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest';
+import { Outline } from '../../src/sim/outline.ts';
+
+test('an outline of a long run is a page: what tells, and everything at the end', () => {
+  const outline = new Outline();
+  for (let event = 1; event <= 10_000; event += 1) {
+    if (event % 100 === 0) outline.print(`${event} n1 becomes leader`, 'n1', 'becomes');
+    else outline.print(`${event} n1 sends`, 'n1', 'sends');
+  }
+  const lines = outline.lines();
+  expect(lines.length).toBeLessThan(80);
+  expect(lines[0]).toContain('… 39 telling events before that');
+  expect(lines[1]).toBe('4000 n1 becomes leader');
+  expect(lines).toContain('9900 n1 becomes leader');
+  expect(lines.slice(-2)).toEqual(['9999 n1 sends', '10000 n1 becomes leader']);
+});
+
+test('an outline of a short run is the run', () => {
+  const outline = new Outline();
+  const lines = ['a', 'b', 'c'];
+  for (const line of lines) outline.print(line, 'n1', 'sends');
+  expect(outline.lines()).toEqual(lines);
+});
