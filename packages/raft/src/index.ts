@@ -41,6 +41,7 @@ export type {
   VoteRequest,
   VoteResponse,
 } from './core/message.ts';
+export type { NodeFacts, Role } from './core/node-facts.ts';
 export type {
   InitialState,
   MemberProgress,
@@ -49,7 +50,6 @@ export type {
   RaftStatus,
   Random,
   Refusal,
-  Role,
 } from './core/options.ts';
 export { majorityIndex, majorityVote, quorumIndex, quorumVote, type VoteResult } from './core/quorum.ts';
 export { RaftNode } from './core/raft-node.ts';

@@ -7,10 +7,11 @@ import { invariant } from './invariant.ts';
 import { RaftLog } from './log.ts';
 import { isVoter, sameVoters } from './membership.ts';
 import type { Message, SnapshotMetadata } from './message.ts';
-import type { InitialState, RaftOptions, Role } from './options.ts';
+import type { NodeFacts, Role } from './node-facts.ts';
+import type { InitialState, RaftOptions } from './options.ts';
 import { ReadRounds } from './read-index.ts';
 import type { ForgottenLog, HardState } from './ready.ts';
-import type { TraceState, Transition } from './trace.ts';
+import type { Transition } from './trace.ts';
 import { WriteLane } from './write-lane.ts';
 
 /**
@@ -278,9 +279,23 @@ export class NodeState {
     return { term: this.#term, votedFor: this.#votedFor, commitIndex: this.#commitIndex };
   }
 
+  facts(): NodeFacts {
+    return {
+      role: this.publicRole,
+      term: this.#term,
+      votedFor: this.#votedFor,
+      leader: this.leader,
+      commitIndex: this.#commitIndex,
+      appliedIndex: this.#appliedIndex,
+      lastIndex: this.log.lastIndex,
+      stableIndex: this.log.stableIndex,
+      configuration: this.#configuration,
+    };
+  }
+
   trace(transition: Transition): void {
     const { trace } = this.options;
-    if (trace !== undefined) trace({ ...transition, state: this.#traceState() });
+    if (trace !== undefined) trace({ ...transition, state: { node: this.id, ...this.facts() } });
   }
 
   #takeEffect(index: LogIndex): boolean {
@@ -311,21 +326,6 @@ export class NodeState {
   #setConfiguration(configuration: Configuration): void {
     this.#configuration = configuration;
     this.trace({ type: 'configuration' });
-  }
-
-  #traceState(): TraceState {
-    return {
-      node: this.id,
-      role: this.publicRole,
-      term: this.#term,
-      votedFor: this.#votedFor,
-      leader: this.leader,
-      commitIndex: this.#commitIndex,
-      appliedIndex: this.#appliedIndex,
-      lastIndex: this.log.lastIndex,
-      stableIndex: this.log.stableIndex,
-      configuration: this.#configuration,
-    };
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Configuration } from './configuration.ts';
 import type { EntryRun } from './entry-run.ts';
 import type { LogIndex, NodeId, Term } from './ids.ts';
+import type { NodeFacts } from './node-facts.ts';
 import type { HardState } from './ready.ts';
 import type { TraceEvent } from './trace.ts';
 
@@ -52,21 +53,9 @@ export type Refusal =
 
 export type ProposeResult = { readonly type: 'accepted'; readonly firstIndex: LogIndex; readonly term: Term } | Refusal;
 
-export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader' | 'learner';
-
-/** A snapshot of the node for people and tests. */
-export interface RaftStatus {
+/** The node as it is now, for people and tests. */
+export interface RaftStatus extends NodeFacts {
   readonly id: NodeId;
-  readonly role: Role;
-  readonly term: Term;
-  readonly votedFor: NodeId | undefined;
-  readonly leader: NodeId | undefined;
-  readonly commitIndex: LogIndex;
-  readonly appliedIndex: LogIndex;
-  readonly lastIndex: LogIndex;
-  /** Durable on this node. */
-  readonly stableIndex: LogIndex;
-  readonly configuration: Configuration;
   /** A leader that has applied the first entry of its own term: it may serve reads and acknowledge renewals. */
   readonly isReady: boolean;
   readonly transferringTo: NodeId | undefined;

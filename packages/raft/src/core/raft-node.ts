@@ -155,15 +155,7 @@ export class RaftNode {
     const state = this.#state;
     return {
       id: state.id,
-      role: state.publicRole,
-      term: state.term,
-      votedFor: state.votedFor,
-      leader: state.leader,
-      commitIndex: state.commitIndex,
-      appliedIndex: state.appliedIndex,
-      lastIndex: state.log.lastIndex,
-      stableIndex: state.log.stableIndex,
-      configuration: state.configuration,
+      ...state.facts(),
       isReady: this.#leader?.isReady ?? false,
       transferringTo: this.#leader?.transferringTo,
     };

@@ -1,20 +1,10 @@
-import type { Configuration } from './configuration.ts';
 import type { LogIndex, NodeId, Term } from './ids.ts';
 import type { Message } from './message.ts';
-import type { Role } from './options.ts';
+import type { NodeFacts } from './node-facts.ts';
 
 /** The node right after a transition. */
-export interface TraceState {
+export interface TraceState extends NodeFacts {
   readonly node: NodeId;
-  readonly role: Role;
-  readonly term: Term;
-  readonly votedFor: NodeId | undefined;
-  readonly leader: NodeId | undefined;
-  readonly commitIndex: LogIndex;
-  readonly appliedIndex: LogIndex;
-  readonly lastIndex: LogIndex;
-  readonly stableIndex: LogIndex;
-  readonly configuration: Configuration;
 }
 
 /** One transition. A node's events come in the order in which they took place; a shared sink orders a cluster's. */

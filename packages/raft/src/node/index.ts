@@ -1,7 +1,8 @@
 export { type Clock, realClock } from './clock.ts';
 export type { DatabaseOperation, Disk, FileSink, FileSource, LogDatabase, SlotFile } from './disk.ts';
-export { DRIVER_DEFAULTS, openDriver } from './driver.ts';
+export { openDriver } from './driver.ts';
 export type { DriverEvents, NodeCondition, RaftDriver } from './driver-api.ts';
+export { DRIVER_DEFAULTS } from './driver-defaults.ts';
 export type { DriverDependencies, DriverOptions, OpenDriver, OpenDriverFunction } from './driver-options.ts';
 export { bootstrapHash } from './join.ts';
 export { levelStorage } from './level-storage.ts';

@@ -1,0 +1,105 @@
+import type { Configuration } from '../core/configuration.ts';
+import type { NodeId } from '../core/ids.ts';
+import { isMember } from '../core/membership.ts';
+import type { Registry } from './registry.ts';
+import type { PeerIdentity, PeerVerdict } from './transport.ts';
+
+/** What the judging node knows at that moment. */
+export interface JudgeStanding {
+  readonly clusterId: string | undefined;
+  readonly configuration: Configuration;
+  /** It hears a leader, or is one. */
+  readonly isLed: boolean;
+  readonly isConfigurationConfirmed: boolean;
+}
+
+type RefusalCode = Extract<PeerVerdict, { readonly accept: false }>['code'];
+
+/** Which data directory each peer has come with, and whether it is the one that the cluster knows. */
+export class PeerIdentities {
+  readonly #registry: Registry;
+  readonly #peers = new Map<NodeId, Pick<PeerIdentity, 'instanceId' | 'incarnation' | 'start'>>();
+  /** Peers that have not been heard from since they were last missed: their directory may be another one by now. */
+  readonly #absent = new Set<NodeId>();
+
+  constructor(registry: Registry) {
+    this.#registry = registry;
+  }
+
+  /** Everybody who has ever come, but for those that left the cluster. */
+  names(): Iterable<NodeId> {
+    return this.#peers.keys();
+  }
+
+  missed(peer: NodeId): void {
+    this.#absent.add(peer);
+  }
+
+  /** The name has left the cluster, and may come back with another directory. */
+  departed(peer: NodeId): void {
+    this.#absent.add(peer);
+    this.#peers.delete(peer);
+  }
+
+  /** The directory that the peer has now, as far as that is known. */
+  presentInstanceOf(peer: NodeId): string | undefined {
+    return this.#absent.has(peer) ? undefined : this.#peers.get(peer)?.instanceId;
+  }
+
+  /** True where it was missed, or has come with another directory or a later start. */
+  remember(peer: NodeId, identity: PeerIdentity): boolean {
+    const wasAbsent = this.#absent.delete(peer);
+    const { instanceId, incarnation, start } = identity;
+    const known = this.#peers.get(peer);
+    const isKnown = known?.instanceId === instanceId && known.incarnation >= incarnation;
+    if (isKnown && (known.incarnation > incarnation || known.start !== undefined)) return wasAbsent;
+    this.#peers.set(peer, { instanceId, incarnation, start });
+    return wasAbsent || !isKnown;
+  }
+
+  /** Whether the data directory behind this name is the one the cluster knows. */
+  judge(peer: NodeId, identity: PeerIdentity, standing: JudgeStanding): PeerVerdict {
+    const { clusterId, instanceId, incarnation } = identity;
+    if (clusterId !== undefined && standing.clusterId !== undefined && clusterId !== standing.clusterId) {
+      return refuse('another-cluster', `${peer} belongs to cluster ${clusterId}, this node to ${standing.clusterId}`);
+    }
+    const registered = this.#registry.instanceOf(peer);
+    if (registered !== undefined && registered !== instanceId) {
+      return refuse('another-instance', `${peer} is registered with data directory ${registered}, not ${instanceId}`);
+    }
+    const known = this.#peers.get(peer);
+    if (known?.instanceId === instanceId && known.incarnation > incarnation) {
+      return refuse(
+        'rolled-back',
+        `${peer} comes with start ${incarnation} of its data directory, after start ${known.incarnation}`,
+      );
+    }
+    if (known?.instanceId === instanceId && known.incarnation === incarnation && isAnotherStart(known, identity)) {
+      return refuse('rolled-back', `${peer} comes with start ${incarnation} of its data directory for the second time`);
+    }
+    // Founded and not yet registered: whoever comes with another directory now may have lost a vote that it gave.
+    if (
+      registered === undefined &&
+      known !== undefined &&
+      known.instanceId !== instanceId &&
+      standing.configuration.voters.includes(peer)
+    ) {
+      return refuse('another-instance', `${peer} came with data directory ${known.instanceId}, now with ${instanceId}`);
+    }
+    // Only while a leader is heard: else this node may be the one that is behind, and be needed by the other, or need it.
+    const isRemoved = this.#registry.hasRemoved(instanceId) && !isMember(standing.configuration, peer);
+    if (standing.isLed && isRemoved && standing.isConfigurationConfirmed) {
+      return refuse('removed', `${peer} was removed from the cluster`);
+    }
+    return { accept: true };
+  }
+}
+
+function refuse(code: RefusalCode, reason: string): PeerVerdict {
+  return { accept: false, code, reason };
+}
+
+/** The directory stands where it stood at an earlier start, and has been started once more. */
+function isAnotherStart(known: Pick<PeerIdentity, 'start'>, identity: PeerIdentity): boolean {
+  return known.start !== undefined && identity.start !== undefined && known.start !== identity.start;
+}
