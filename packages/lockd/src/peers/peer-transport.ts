@@ -215,7 +215,7 @@ export class PeerTransport implements Transport {
     if (message.type === 'append-request' && message.runs.length > 0) {
       let byteLength = 64;
       for (const run of message.runs) byteLength += run.byteLength + run.count * 4 + 32;
-      this.#queueBulk(message.to, encodeMessage(message), byteLength);
+      this.#queueRaftBulk(message.to, encodeMessage(message), byteLength);
     } else {
       this.#queueControl(message.to, encodeMessage(message));
     }
@@ -223,7 +223,7 @@ export class PeerTransport implements Transport {
 
   sendSnapshot(to: NodeId, transfer: SnapshotTransfer): void {
     if (transfer.type === 'snapshot-chunk')
-      this.#queueBulk(to, encodeTransfer(transfer), transfer.bytes.length + transfer.configuration.length + 128);
+      this.#queueRaftBulk(to, encodeTransfer(transfer), transfer.bytes.length + transfer.configuration.length + 128);
     else this.#queueControl(to, encodeTransfer(transfer));
   }
 
@@ -268,12 +268,14 @@ export class PeerTransport implements Transport {
     return true;
   }
 
+  /** Raft is told where it cannot be sent. Not of other bulk: that would begin a turn, whose end tries to send it again. */
+  #queueRaftBulk(to: NodeId, item: Item, byteLength: number): void {
+    if (!this.#queueBulk(to, item, byteLength)) this.#dependencies?.handler.onUnreachable(to);
+  }
+
   #queueBulk(to: NodeId, item: Item, byteLength: number): boolean {
     const peer = this.#peers.get(to);
-    if (peer?.link === undefined || peer.bulkBytes + byteLength > PEER_LIMITS.maxQueuedBulkBytes) {
-      this.#dependencies?.handler.onUnreachable(to);
-      return false;
-    }
+    if (peer?.link === undefined || peer.bulkBytes + byteLength > PEER_LIMITS.maxQueuedBulkBytes) return false;
     peer.bulk.push({ item, byteLength });
     peer.bulkBytes += byteLength;
     this.#markDirty(peer);

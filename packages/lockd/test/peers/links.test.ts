@@ -210,6 +210,17 @@ describe('a link between two nodes', () => {
     expect(a.heard).not.toContain('closed b');
   });
 
+  test('that is not there takes no forwarded command, and Raft is not woken by that', async () => {
+    const [portA, portB] = (await freePorts(2)) as [number, number];
+    const a = new End('a', { b: portB });
+    await a.start(portA);
+    const before = [...a.heard];
+    const forward = { type: 'forward', batch: 1, start: 0, ends: Uint32Array.of(8), bytes: new Uint8Array(8) } as const;
+    expect(a.transport.sendApp('b' as NodeId, forward)).toBe(false);
+    // A turn that is begun by it would end with the next try: a node without a link would turn without rest.
+    expect(a.heard).toEqual(before);
+  });
+
   test('is ended by a frame that cannot be read, with the reason told, and made again', async () => {
     const { a, b } = await pair();
     await until('both ends up', () => a.isUp('b') && b.isUp('a'));
