@@ -341,6 +341,11 @@ export class LockRequest extends Operation implements Deadline {
     return Math.max(0, Math.min(session.renewer.remainingMs(now), this.root.#ownRemainingMs(now)));
   }
 
+  /** Held, and the name is to rest if that ends without a release. */
+  get wantsDelay(): boolean {
+    return this.#state === 'held' && !this.isReleased && (this.root.spec.options?.lockDelayMs ?? 0) > 0;
+  }
+
   isSuspect(now: Instant): boolean {
     return this.#session.state(now) === 'suspect';
   }
@@ -407,8 +412,10 @@ export class LockRequest extends Operation implements Deadline {
       this.#leaseSince !== undefined &&
       this.#leaseMs !== undefined &&
       elapsedMs(this.#leaseSince, now) >= usableMs(this.#leaseMs);
+    const isDelayed = this.wantsDelay;
     this.lose(isLease ? 'lease-expired' : 'max-hold');
-    this.discard();
+    // The service would take it for a release, after which no lock-delay begins: it ends the grant itself in a moment.
+    if (!isDelayed) this.discard();
   }
 
   /** Final. The signal aborts before this returns. */

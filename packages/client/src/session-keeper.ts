@@ -320,14 +320,16 @@ export class SessionKeeper {
 
   // The end of a session.
 
-  /** Final: all it held is lost. The service is told to end it, unless it said so itself, and a new one is opened. */
+  /** Final: all it held is lost. The service is told to end it, unless it said so itself or a lock-delay is to begin, and a new one is opened. */
   #lose(reason: LossReason, now: Instant, isKnownEnded: boolean): void {
     const lost = this.#current;
     if (lost.isOver) return;
     const wasAttached = lost.isAttached;
+    const isDelayed = lost.holdsWithDelay;
     const unsent = lost.end(reason, expiredError());
     this.#isSuspect = false;
-    if (!isKnownEnded && lost.id !== 0) this.#endRemotely(lost, wasAttached);
+    // Closed by us its locks would count as released, and no lock-delay begin: then its deadline ends it, in a moment.
+    if (!isKnownEnded && lost.id !== 0 && !isDelayed) this.#endRemotely(lost, wasAttached);
     this.#current = new Session(this.#random.secret(), this.#options.ttlMs);
     this.#carryOver(unsent);
     this.#host.events.emit('lost', { session: lost.id, reason });

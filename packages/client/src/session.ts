@@ -253,6 +253,12 @@ export class Session {
     }
   }
 
+  /** It holds something whose name is to rest if that ends without a release. */
+  get holdsWithDelay(): boolean {
+    for (const request of this.requests.values()) if (request.wantsDelay) return true;
+    return false;
+  }
+
   /** Its grants are lost for `reason`, and whoever waits in it fails. What is being given back goes on. */
   dropRequests(reason: LossReason, error: LockdError): void {
     const requests = [...this.requests.values()];

@@ -449,3 +449,46 @@ async function drain(world: World, rounds: number): Promise<void> {
     for (const deliver of world.wire.splice(0)) deliver();
   }
 }
+
+describe('a lock with a lockDelay that is lost is not given back, which would count as a release', () => {
+  test('when its own lease has passed', async () => {
+    const { world, cluster, client } = await connected();
+    const lock = await soon(world, client.acquire('a', { lease: 3000, lockDelay: 5000 }));
+    const other = await soon(world, client.acquire('b', { lease: 3000 }));
+    const { session } = client;
+    await world.advance(3000);
+    expect([lock.held, other.held]).toEqual([false, false]);
+    // The one without a delay comes free at once.
+    expect(cluster.sent('release').map(([, , , , handle]) => handle)).toEqual([other.handle]);
+    expect(client.session).toBe(session);
+  });
+
+  test('when its maxHold has passed', async () => {
+    const { world, cluster, client } = await connected();
+    const lock = await soon(world, client.acquire('a', { maxHold: 3000, lockDelay: 5000 }));
+    await world.advance(3000);
+    expect(lock.held).toBe(false);
+    expect(cluster.sent('release')).toEqual([]);
+  });
+
+  test('when its session was not renewed: nobody closes that, its deadline ends it', async () => {
+    const { world, cluster, client } = await connected();
+    const lock = await soon(world, client.acquire('a', { lockDelay: 5000 }));
+    const lost = client.session;
+    cluster.acknowledgesRenewals = false;
+    await world.advance(16_000);
+    expect(lock.held).toBe(false);
+    expect(cluster.sent('close')).toEqual([]);
+    expect(client.session).not.toBe(lost);
+  });
+
+  test('and one that was released before its session was lost asks for nothing', async () => {
+    const { world, cluster, client } = await connected();
+    const lock = await soon(world, client.acquire('a', { lockDelay: 5000 }));
+    await soon(world, lock.release());
+    const lost = client.session;
+    cluster.acknowledgesRenewals = false;
+    await world.advance(16_000);
+    expect(cluster.sent('close').map(([, session]) => session)).toEqual([lost]);
+  });
+});
