@@ -7,11 +7,17 @@ import { naiveIsLinearizable } from './support/naive-checker.ts';
 const owners = ['a/1', 'b/1', 'c/1', 'd/1'];
 
 /** Any small history at all: most are contradictory, many are not. */
-function arbitraryLine(mode: 'exclusive' | 'shared' | 'permit'): fc.Arbitrary<HistoryLine> {
+function arbitraryLine(kindOfLock: 'exclusive' | 'shared' | 'permit' | 'convert' | 'steal'): fc.Arbitrary<HistoryLine> {
+  const mode = kindOfLock === 'convert' ? 'shared' : kindOfLock === 'steal' ? 'exclusive' : kindOfLock;
+  const more: HistoryLine['op'][] = kindOfLock === 'convert' ? ['upgrade', 'upgrade', 'downgrade'] : [];
   const modeOfOwner = (owner: string): typeof mode => (mode === 'shared' && owner === 'd/1' ? 'exclusive' : mode);
   return fc
     .record({
-      op: fc.constantFrom<HistoryLine['op'][]>('acquire', 'acquire', 'acquire', 'release', 'release', 'read', 'expire'),
+      op: fc.constantFrom<HistoryLine['op'][]>(
+        ...(['acquire', 'acquire', 'acquire', 'release', 'release', 'read', 'expire'] as const),
+        ...more,
+      ),
+      steal: fc.boolean(),
       owner: fc.constantFrom(...owners),
       other: fc.option(fc.constantFrom(...owners)),
       others: fc.option(fc.uniqueArray(fc.constantFrom(...owners), { maxLength: 3 })),
@@ -20,7 +26,7 @@ function arbitraryLine(mode: 'exclusive' | 'shared' | 'permit'): fc.Arbitrary<Hi
       result: fc.constantFrom<HistoryLine['result'][]>('ok', 'ok', 'ok', 'fail', 'unknown'),
       because: fc.constantFrom(undefined, undefined, undefined, 'waiter' as const),
     })
-    .map(({ op, owner, other, others, call, length, result: wanted, because }) => {
+    .map(({ op, owner, other, others, call, length, result: wanted, because, steal }) => {
       const result = op === 'expire' ? 'unknown' : op === 'read' && wanted === 'fail' ? 'ok' : wanted;
       const kind = modeOfOwner(owner);
       const isRefusal = op === 'acquire' && result === 'fail';
@@ -35,6 +41,10 @@ function arbitraryLine(mode: 'exclusive' | 'shared' | 'permit'): fc.Arbitrary<Hi
         result,
         holder: op === 'read' || isRefusal ? other : null,
         ...(isRefusal && because !== undefined ? { because } : {}),
+        ...(kindOfLock === 'steal' && op === 'acquire' && steal ? { steal } : {}),
+        ...(kindOfLock === 'steal' && op === 'release' && result === 'unknown' && other !== null
+          ? { thief: other }
+          : {}),
         ...(kind === 'exclusive' ? {} : { mode: kind }),
         ...(kind === 'permit' ? { limit: 2 } : {}),
         ...(op === 'read' && kind !== 'exclusive' && others !== null
@@ -124,7 +134,7 @@ const nearlyTrueHistory = fc
   });
 
 describe('the checker and the definition tried word for word', () => {
-  for (const mode of ['exclusive', 'shared', 'permit'] as const) {
+  for (const mode of ['exclusive', 'shared', 'permit', 'convert', 'steal'] as const) {
     test(`agree on small random histories (${mode})`, () => {
       let valid = 0;
       fc.assert(

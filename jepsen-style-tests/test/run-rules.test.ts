@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { checkExpiryBound } from '../src/checker/expiry-bound.ts';
+import { checkStolenTold } from '../src/checker/stolen-told.ts';
 import type { HistoryLine } from '../src/history/history-line.ts';
+import { thefts } from '../src/history/thefts.ts';
 import { Collector } from '../src/jepsen/collector.ts';
 import { parseCommand, UsageError } from '../src/jepsen/options.ts';
 import { judgeRun, type RunFacts } from '../src/jepsen/run-checks.ts';
@@ -239,5 +241,121 @@ describe('what a dead holder leaves behind', () => {
     expect(checkExpiryBound(history(7 * s), { ...options, excuses: [{ fromNs: 5 * s, toNs: 6 * s }] }).outcome).toBe(
       'nothing',
     );
+  });
+});
+
+describe('deadlines of its own', () => {
+  const line = (fields: Partial<HistoryLine>): HistoryLine => ({
+    client: 'c1',
+    op: 'acquire',
+    key: 'k',
+    owner: 'c1/1',
+    token: null,
+    call: 1 * s,
+    return: null,
+    result: 'unknown',
+    holder: null,
+    ...fields,
+  });
+  const options = { ttlNs: 2.5 * s, leadersSinceNs: [], excuses: [] };
+  /** c1 is granted it at 1.1 s, c2 waits from 1.3 s on. */
+  const history = (first: Partial<HistoryLine>, end: readonly HistoryLine[], grantedAtNs: number): HistoryLine[] => [
+    line({ token: 5, return: 1.1 * s, result: 'ok', ...first }),
+    ...end,
+    line({
+      client: 'c2',
+      owner: 'c2/1',
+      call: 1.2 * s,
+      queued: 1.3 * s,
+      token: 6,
+      return: grantedAtNs,
+      result: 'ok',
+    }),
+  ];
+  const lost = [
+    line({ op: 'release', call: 1.9 * s }),
+    line({ op: 'expire', call: 2 * s, told: 1.9 * s, lastHeld: 1.9 * s }),
+  ];
+  const givenBack = [
+    line({ op: 'release', call: 1.4 * s, return: 1.5 * s, result: 'ok' }),
+    line({ op: 'expire', call: 30 * s }),
+  ];
+
+  test('maxHold ends a hold in time, counted from a later leader where there is one', () => {
+    expect(checkExpiryBound(history({ maxHold: 1 * s }, lost, 4 * s), options).outcome).toBe('pass');
+    expect(checkExpiryBound(history({ maxHold: 1 * s }, lost, 4.2 * s), options).outcome).toBe('fail');
+    expect(
+      checkExpiryBound(history({ maxHold: 1 * s }, lost, 4.2 * s), { ...options, leadersSinceNs: [1.5 * s] }).outcome,
+    ).toBe('pass');
+  });
+
+  test('minHold keeps a name no longer than it says', () => {
+    expect(checkExpiryBound(history({ minHold: 1 * s }, givenBack, 4 * s), options).outcome).toBe('pass');
+    expect(checkExpiryBound(history({ minHold: 1 * s }, givenBack, 4.2 * s), options).outcome).toBe('fail');
+    expect(checkExpiryBound(history({}, givenBack, 4.2 * s), options).outcome).toBe('nothing');
+  });
+
+  test('lockDelay comes on top of the deadline that ended the grant', () => {
+    const grant = { lease: 1 * s, lockDelay: 2 * s };
+    expect(checkExpiryBound(history(grant, lost, 6 * s), options).outcome).toBe('pass');
+    expect(checkExpiryBound(history(grant, lost, 6.2 * s), options).outcome).toBe('fail');
+  });
+
+  test('an extension without an answer may have been carried out', () => {
+    const [release, expire] = lost as [HistoryLine, HistoryLine];
+    const extended = [release, { ...expire, latest: 3 * s }];
+    expect(checkExpiryBound(history({ lease: 1 * s }, lost, 4.5 * s), options).outcome).toBe('fail');
+    expect(checkExpiryBound(history({ lease: 1 * s }, extended, 4.5 * s), options).outcome).toBe('pass');
+  });
+
+  test('a fault that only another client suffers from excuses nothing', () => {
+    const excuse = { fromNs: 2 * s, toNs: 3 * s };
+    const run = (client: string): string =>
+      checkExpiryBound(history({ maxHold: 1 * s }, lost, 5 * s), { ...options, excuses: [{ ...excuse, client }] })
+        .outcome;
+    expect(run('c3')).toBe('fail');
+    expect(run('c2')).toBe('nothing');
+  });
+
+  test('who was robbed hears of it', () => {
+    const robbed = (lastHeld: number): HistoryLine[] => [
+      line({ token: 5, return: 1.1 * s, result: 'ok' }),
+      line({ op: 'expire', call: 9 * s, told: lastHeld + 1e6, lastHeld }),
+      line({ client: 'c2', owner: 'c2/1', call: 2 * s, token: 6, return: 2.1 * s, result: 'ok', steal: true }),
+    ];
+    const told = { excuses: [], withinNs: 3 * s };
+    expect(checkStolenTold(robbed(4 * s), told).outcome).toBe('pass');
+    expect(checkStolenTold(robbed(6 * s), told).outcome).toBe('fail');
+    expect(
+      checkStolenTold(robbed(6 * s), { ...told, excuses: [{ fromNs: 3 * s, toNs: 4 * s, client: 'c1' }] }).outcome,
+    ).toBe('nothing');
+  });
+});
+
+describe('a steal', () => {
+  const acquire = (owner: string, token: number, call: number, more: Partial<HistoryLine> = {}): HistoryLine => ({
+    client: owner.slice(0, 2),
+    op: 'acquire',
+    key: 'steal:1',
+    owner,
+    token,
+    call,
+    return: call + 10,
+    result: 'ok',
+    holder: null,
+    ...more,
+  });
+
+  test('may have ended every grant that stood by then, says its history, and none that came later', () => {
+    const releases = thefts([
+      acquire('c1/1', 1, 0),
+      { ...acquire('c1/1', 1, 20), op: 'release', token: null },
+      acquire('c2/1', 2, 50),
+      acquire('c3/1', 3, 100, { steal: true }),
+      acquire('c4/1', 4, 105),
+    ]);
+    expect(releases.map(({ client, owner, call, result, thief }) => [client, owner, call, result, thief])).toEqual([
+      ['c3', 'c2/1', 100, 'unknown', 'c3/1'],
+    ]);
   });
 });

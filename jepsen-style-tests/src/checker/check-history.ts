@@ -3,6 +3,7 @@ import { checkAtMostOnce } from './at-most-once.ts';
 import { checkFifo } from './fifo.ts';
 import { checkLeaseBounds } from './lease-bounds.ts';
 import { checkLinearizability, type LinearizabilityOptions } from './linearizability.ts';
+import { checkReservations } from './reservations.ts';
 import { checkTokens } from './tokens.ts';
 import { checkToldBeforeLost } from './told-before-lost.ts';
 import type { Verdict } from './verdict.ts';
@@ -21,5 +22,6 @@ export function checkHistory(lines: readonly HistoryLine[], options: CheckOption
     checkFifo(lines),
     checkLeaseBounds(lines),
     checkToldBeforeLost(lines),
+    checkReservations(lines),
   ];
 }

@@ -6,7 +6,7 @@ import { failure } from './words.ts';
 /**
  * Among live waiters of a name the order of the log decides. A request that was told it stands in the queue (`queued`)
  * before another was sent is ahead of it, so the later one must not be granted first. Excused: one whose connection was
- * closed while it waited, one whose wait may have ended by then (`until`), and two that do not exclude each other.
+ * closed while it waited, one whose wait may have ended by then (`until`), and two that do not exclude each other. A steal goes first.
  */
 export function checkFifo(lines: readonly HistoryLine[]): Verdict {
   const originNs = lines.reduce((first, line) => Math.min(first, line.call), Infinity);
@@ -14,15 +14,17 @@ export function checkFifo(lines: readonly HistoryLine[]): Verdict {
   let judged = 0;
   for (const [key, ofKey] of partitionByKey(lines)) {
     const requests = ofKey.filter((line) => line.op === 'acquire' && line.owner !== null);
+    // Who was granted it without hearing of it may have been robbed since, and waits no more.
+    const mayBeRobbed = requests.some(({ steal }) => steal === true);
     const waiters = requests
       .filter(
         (line): line is HistoryLine & { readonly queued: number } =>
-          line.queued !== undefined && line.disconnected !== true,
+          line.queued !== undefined && line.disconnected !== true && !(mayBeRobbed && line.result !== 'ok'),
       )
       .sort((a, b) => a.queued - b.queued);
     const granted = requests.filter(
       (line): line is HistoryLine & { readonly return: number; readonly token: number } =>
-        line.result === 'ok' && line.token !== null,
+        line.result === 'ok' && line.token !== null && line.steal !== true,
     );
     // In order of calls, so the waiters that were queued before the call are a growing front of `waiters`.
     let front = 0;

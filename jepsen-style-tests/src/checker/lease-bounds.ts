@@ -16,7 +16,11 @@ export function checkLeaseBounds(lines: readonly HistoryLine[]): Verdict {
   for (const [key, ofKey] of partitionByKey(lines)) {
     const mayEndNs = new Map<string, number>();
     const endings = new Map<string, HistoryLine[]>();
+    // Shares that were left by an upgrade, which has a token of its own.
+    const upgradedNs = new Map<string, number>();
     for (const line of ofKey) {
+      if (line.op === 'upgrade' && line.owner !== null && line.result !== 'fail')
+        upgradedNs.set(line.owner, Math.min(upgradedNs.get(line.owner) ?? Infinity, line.call));
       if (line.owner === null || (line.op !== 'expire' && !(line.op === 'release' && line.result !== 'fail'))) continue;
       mayEndNs.set(line.owner, Math.min(mayEndNs.get(line.owner) ?? Infinity, line.call));
       const known = endings.get(line.owner);
@@ -37,7 +41,8 @@ export function checkLeaseBounds(lines: readonly HistoryLine[]): Verdict {
       phase.push(grant);
       for (const earlier of before) {
         judged++;
-        const earliestNs = mayEndNs.get(earlier.owner) ?? Infinity;
+        const shareEndsNs = earlier.op === 'upgrade' ? Infinity : (upgradedNs.get(earlier.owner) ?? Infinity);
+        const earliestNs = Math.min(shareEndsNs, mayEndNs.get(earlier.owner) ?? Infinity);
         if (earlier.owner === grant.owner || grant.return >= earliestNs) continue;
         const early =
           earliestNs === Infinity

@@ -15,6 +15,10 @@ import { failure, seconds } from './words.ts';
  * - `acquire fail` without `because` needs the named holder (or somebody) to have it; with `because` it says nothing.
  * - `release ok` removes the owner, who must have it, whoever asked. `release fail` needs the owner not to have it.
  * - `release unknown` and `expire` remove the owner at any time from their call on, or never.
+ * - `acquire ok` with `steal` also takes the key from whoever has it, in the same instant. What a thief whose answer was lost
+ *   took is ended by the `release unknown` line that goes with it.
+ * - `upgrade ok` makes the only one who shares the key exclusive, `downgrade ok` makes who has it exclusively share it; `upgrade
+ *   fail` needs somebody else to share it too. `unknown` does the same at any later time or never.
  * - `read ok` needs the named holder (all of `holders`; nobody where `null`) to have it.
  *
  * The search is Wing and Gong's with memoised configurations, run forward in time: it keeps every configuration (state,
@@ -100,8 +104,11 @@ type Operation = {
   /** Takes effect at its call at no loss. */
   isEager: boolean;
 } & (
-  | { readonly type: 'grant' | 'end'; readonly owner: number }
-  | { readonly type: 'held-by' | 'not-held-by'; readonly owner: number }
+  | { readonly type: 'grant'; readonly owner: number; readonly steals: boolean }
+  | { readonly type: 'end'; readonly owner: number }
+  /** `isSettled`: its owner was granted the key before it was called, and cannot be granted it again. */
+  | { readonly type: 'convert'; readonly owner: number; readonly to: 'exclusive' | 'shared'; isSettled: boolean }
+  | { readonly type: 'held-by' | 'not-held-by' | 'shared-with-others'; readonly owner: number }
   | { readonly type: 'held-exactly-by'; readonly owners: readonly number[] }
   | { readonly type: 'held-by-somebody' | 'impossible' }
 );
@@ -111,6 +118,8 @@ interface Owner {
   readonly limit: number;
   /** From when on the grant may end without an answered release. */
   readonly mayEndNs: number;
+  /** An owner that changes between exclusive and shared has two numbers, one for each; this is the other one. */
+  readonly twin: number | undefined;
 }
 
 /** A state of the key together with what took effect before its answer. Both lists are sorted; never changed. */
@@ -125,25 +134,61 @@ export function checkKey(lines: readonly HistoryLine[], options: Linearizability
   const maxConfigurations = options.maxConfigurations ?? DEFAULT_MAX_CONFIGURATIONS;
   const { operations, owners, lastUseNs } = operationsOf(lines);
 
+  /** The number under which an owner holds, in whichever mode. */
+  const heldAs = (holders: readonly number[], owner: number): number | undefined => {
+    if (holders.includes(owner)) return owner;
+    const twin = owners[owner]?.twin;
+    return twin !== undefined && holders.includes(twin) ? twin : undefined;
+  };
   const canGrant = (holders: readonly number[], owner: number): boolean => {
     const wanted = owners[owner] as Owner;
     if (holders.length === 0) return wanted.mode !== 'permit' || wanted.limit > 0;
-    if (wanted.mode === 'exclusive' || holders.includes(owner)) return false;
+    if (wanted.mode === 'exclusive' || heldAs(holders, owner) !== undefined) return false;
     if (wanted.mode === 'permit' && holders.length >= wanted.limit) return false;
     return holders.every((holder) => owners[holder]?.mode === wanted.mode);
   };
   const holds = (holders: readonly number[], operation: Operation): boolean => {
     switch (operation.type) {
       case 'held-by':
-        return holders.includes(operation.owner);
+        return heldAs(holders, operation.owner) !== undefined;
       case 'not-held-by':
-        return !holders.includes(operation.owner);
+        return heldAs(holders, operation.owner) === undefined;
       case 'held-exactly-by':
-        return holders.length === operation.owners.length && operation.owners.every((owner) => holders.includes(owner));
+        return (
+          holders.length === operation.owners.length &&
+          operation.owners.every((owner) => heldAs(holders, owner) !== undefined)
+        );
+      case 'shared-with-others': {
+        const held = heldAs(holders, operation.owner);
+        return held !== undefined && owners[held]?.mode === 'shared' && holders.length > 1;
+      }
       case 'held-by-somebody':
         return holders.length > 0;
       default:
         return false;
+    }
+  };
+
+  /** The holders once this change has taken effect; `undefined` where it cannot. */
+  const changed = (holders: readonly number[], change: Operation): readonly number[] | undefined => {
+    switch (change.type) {
+      case 'grant':
+        if (canGrant(holders, change.owner)) return insert(holders, change.owner);
+        return change.steals && heldAs(holders, change.owner) === undefined ? [change.owner] : undefined;
+      case 'end': {
+        const held = heldAs(holders, change.owner);
+        return held === undefined ? undefined : without(holders, held);
+      }
+      case 'convert': {
+        const held = heldAs(holders, change.owner);
+        if (held === undefined) return undefined;
+        const { mode, twin } = owners[held] as Owner;
+        if (mode === change.to) return holders;
+        if (twin === undefined || (change.to === 'exclusive' && holders.length > 1)) return undefined;
+        return insert(without(holders, held), twin);
+      }
+      default:
+        return undefined;
     }
   };
 
@@ -163,6 +208,11 @@ export function checkKey(lines: readonly HistoryLine[], options: Linearizability
     let settled: number[] | undefined;
     for (const observer of openObservers) {
       if (!done.includes(observer.id) && holds(holders, observer)) (settled ??= [...done]).push(observer.id);
+    }
+    // A change of mode that got no answer can do nothing any more once its owner has gone.
+    for (const change of openUnanswered) {
+      if (change.type !== 'convert' || !change.isSettled || done.includes(change.id)) continue;
+      if (heldAs(holders, change.owner) === undefined) (settled ??= [...done]).push(change.id);
     }
     return { holders, done: settled === undefined ? done : settled.sort((a, b) => a - b) };
   };
@@ -188,7 +238,7 @@ export function checkKey(lines: readonly HistoryLine[], options: Linearizability
     for (; nextCall < byCall.length; nextCall++) {
       const called = byCall[nextCall] as Operation;
       if (called.callNs > answered.returnNs) break;
-      const isChange = called.type === 'grant' || called.type === 'end';
+      const isChange = called.type === 'grant' || called.type === 'end' || called.type === 'convert';
       (isChange ? openChanges : openObservers).add(called);
       if (called.returnNs === Infinity) openUnanswered.add(called);
       if (isChange && !called.isEager) continue;
@@ -197,10 +247,9 @@ export function checkKey(lines: readonly HistoryLine[], options: Linearizability
         steps++;
         if (!isChange) {
           add(after, holds(holders, called) ? { holders, done: insert(done, called.id) } : { holders, done });
-        } else if (called.type === 'end' && holders.includes(called.owner)) {
-          add(after, settle(without(holders, called.owner), insert(done, called.id)));
         } else {
-          add(after, { holders, done });
+          const next = changed(holders, called);
+          add(after, next === undefined ? { holders, done } : settle(next, insert(done, called.id)));
         }
       }
       configurations = after;
@@ -223,14 +272,10 @@ export function checkKey(lines: readonly HistoryLine[], options: Linearizability
       }
       for (const change of openChanges) {
         if ((change.isLazy && change !== answered) || done.includes(change.id)) continue;
-        if (change.type === 'grant') {
-          if (!canGrant(holders, change.owner)) continue;
-          const next = settle(insert(holders, change.owner), insert(done, change.id));
-          if (add(seen, next)) queue.push(next);
-        } else if (change.type === 'end' && holders.includes(change.owner)) {
-          const next = settle(without(holders, change.owner), insert(done, change.id));
-          if (add(seen, next)) queue.push(next);
-        }
+        const after = changed(holders, change);
+        if (after === undefined) continue;
+        const next = settle(after, insert(done, change.id));
+        if (add(seen, next)) queue.push(next);
       }
       for (const holder of holders) {
         if ((owners[holder] as Owner).mayEndNs > answered.returnNs) continue;
@@ -243,7 +288,11 @@ export function checkKey(lines: readonly HistoryLine[], options: Linearizability
     openObservers.delete(answered);
     // Nobody will look for these any more: with or without them is the same from here on.
     for (const unanswered of openUnanswered) {
-      if ((lastUseNs.get(unanswered.id) ?? Infinity) >= answered.returnNs) continue;
+      const isSpent =
+        unanswered.type === 'convert'
+          ? [...reached.values()].every(({ done }) => done.includes(unanswered.id))
+          : (lastUseNs.get(unanswered.id) ?? Infinity) < answered.returnNs;
+      if (!isSpent) continue;
       openUnanswered.delete(unanswered);
       openChanges.delete(unanswered);
       const merged = new Map<string, Configuration>();
@@ -293,9 +342,14 @@ function operationsOf(lines: readonly HistoryLine[]): Parsed {
   const modes = new Map<number, Pick<Owner, 'mode' | 'limit'>>();
   const operations: Operation[] = [];
   const unanswered: Operation[] = [];
+  const converted = new Set<number>();
   /** Named by a read, a refusal or an answered release: an unanswered acquire of anybody else cannot matter. */
   const observedUntilNs = new Map<number, number>();
   let anonymousUntilNs = -Infinity;
+  // A thief that was answered took the key in one instant; the lines that end what it took are for those who do not know that.
+  const thieves = new Set(
+    lines.flatMap((line) => (line.op === 'acquire' && line.result === 'ok' && line.steal === true ? [line.owner] : [])),
+  );
   const observe = (owner: number, untilNs: number): void => {
     observedUntilNs.set(owner, Math.max(observedUntilNs.get(owner) ?? -Infinity, untilNs));
   };
@@ -322,6 +376,20 @@ function operationsOf(lines: readonly HistoryLine[]): Parsed {
       continue;
     }
     const owner = ownerId(line.owner as string);
+    if (line.op === 'upgrade' || line.op === 'downgrade') {
+      if (line.result === 'fail') {
+        if (line.op === 'downgrade') continue;
+        observe(owner, base.returnNs);
+        anonymousUntilNs = Math.max(anonymousUntilNs, base.returnNs);
+        operations.push({ ...base, type: 'shared-with-others', owner });
+        continue;
+      }
+      converted.add(owner);
+      const to = line.op === 'upgrade' ? 'exclusive' : 'shared';
+      if (line.result === 'ok') observe(owner, base.returnNs);
+      (line.result === 'ok' ? operations : unanswered).push({ ...base, type: 'convert', owner, to, isSettled: false });
+      continue;
+    }
     if (line.op === 'acquire') {
       if (line.result === 'fail') {
         if (line.because !== undefined) continue;
@@ -336,7 +404,10 @@ function operationsOf(lines: readonly HistoryLine[]): Parsed {
         continue;
       }
       modes.set(owner, { mode: modeOf(line), limit: line.limit ?? 1 });
-      (line.result === 'ok' ? operations : unanswered).push({ ...base, type: 'grant', owner });
+      const steals = line.result === 'ok' && line.steal === true;
+      (line.result === 'ok' ? operations : unanswered).push({ ...base, type: 'grant', owner, steals });
+    } else if (line.thief !== undefined && thieves.has(line.thief)) {
+      // Said by the theft itself.
     } else if (line.op === 'expire' || line.result === 'unknown') {
       mayEndNs.set(owner, Math.min(mayEndNs.get(owner) ?? Infinity, line.call));
     } else {
@@ -352,7 +423,14 @@ function operationsOf(lines: readonly HistoryLine[]): Parsed {
     if (granted.has(operation.owner)) operations[index] = { ...operation, type: 'impossible' };
     granted.add(operation.owner);
   });
+  const grantedByNs = new Map<number, number>();
+  for (const operation of operations)
+    if (operation.type === 'grant') grantedByNs.set(operation.owner, operation.returnNs);
   for (const operation of unanswered.sort((a, b) => a.callNs - b.callNs)) {
+    if (operation.type === 'convert') {
+      operation.isSettled = (grantedByNs.get(operation.owner) ?? Infinity) < operation.callNs;
+      operations.push(operation);
+    }
     if (operation.type !== 'grant' || granted.has(operation.owner)) continue;
     granted.add(operation.owner);
     const lastNs = Math.max(anonymousUntilNs, observedUntilNs.get(operation.owner) ?? -Infinity);
@@ -363,7 +441,16 @@ function operationsOf(lines: readonly HistoryLine[]): Parsed {
 
   const owners: Owner[] = [];
   for (const id of ids.values()) {
-    owners[id] = { ...(modes.get(id) ?? { mode: 'exclusive', limit: 1 }), mayEndNs: mayEndNs.get(id) ?? Infinity };
+    owners[id] = {
+      ...(modes.get(id) ?? { mode: 'exclusive', limit: 1 }),
+      mayEndNs: mayEndNs.get(id) ?? Infinity,
+      twin: undefined,
+    };
+  }
+  for (const id of converted) {
+    const owner = owners[id] as Owner;
+    owners.push({ ...owner, mode: owner.mode === 'shared' ? 'exclusive' : 'shared', twin: id });
+    owners[id] = { ...owner, twin: owners.length - 1 };
   }
   findShortCuts(operations, owners);
   return { operations, owners, lastUseNs };
@@ -384,6 +471,7 @@ function findShortCuts(operations: readonly Operation[], owners: readonly Owner[
   const ends = new Map<number, number>();
   const grantReturnNs = new Map<number, number>();
   const anonymous: Operation[] = [];
+  const thefts: Operation[] = [];
   const see = (owner: number, operation: Operation): void => {
     firstSeenNs.set(owner, Math.min(firstSeenNs.get(owner) ?? Infinity, operation.callNs));
     lastSeenNs.set(owner, Math.max(lastSeenNs.get(owner) ?? -Infinity, operation.returnNs));
@@ -392,21 +480,29 @@ function findShortCuts(operations: readonly Operation[], owners: readonly Owner[
     if (operation.type === 'held-by') see(operation.owner, operation);
     else if (operation.type === 'held-exactly-by') for (const owner of operation.owners) see(owner, operation);
     else if (operation.type === 'held-by-somebody') anonymous.push(operation);
-    else if (operation.type === 'end') {
+    else if (operation.type === 'convert') see(operation.owner, operation);
+    else if (operation.type === 'shared-with-others') {
+      see(operation.owner, operation);
+      anonymous.push(operation);
+    } else if (operation.type === 'end') {
       firstEndNs.set(operation.owner, Math.min(firstEndNs.get(operation.owner) ?? Infinity, operation.callNs));
       ends.set(operation.owner, (ends.get(operation.owner) ?? 0) + 1);
     } else if (operation.type === 'grant') {
       grantReturnNs.set(operation.owner, operation.returnNs);
+      if (operation.steals) thefts.push(operation);
     }
   }
   const anonymousOverlaps = overlaps(anonymous);
+  // What is stolen before its owner had the answer cannot wait for the answer.
+  const theftOverlaps = overlaps(thefts);
   for (const operation of operations) {
     if (operation.type === 'grant' && operation.returnNs !== Infinity) {
       operation.isLazy =
         (owners[operation.owner] as Owner).mayEndNs > operation.returnNs &&
         (firstEndNs.get(operation.owner) ?? Infinity) > operation.returnNs &&
         (firstSeenNs.get(operation.owner) ?? Infinity) > operation.returnNs &&
-        !anonymousOverlaps(operation.callNs, operation.returnNs);
+        !anonymousOverlaps(operation.callNs, operation.returnNs) &&
+        !theftOverlaps(operation.callNs, operation.returnNs);
     } else if (operation.type === 'end') {
       operation.isEager =
         ends.get(operation.owner) === 1 &&

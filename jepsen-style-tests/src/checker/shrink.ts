@@ -63,8 +63,9 @@ export function shrinkWindow(
   return window;
 }
 
+/** A refusal only looks at the lock. */
 function isChange(line: HistoryLine): boolean {
-  return line.op !== 'read' && !(line.op === 'acquire' && line.result === 'fail');
+  return line.op !== 'read' && !(line.op !== 'release' && line.op !== 'expire' && line.result === 'fail');
 }
 
 function ownersOf(line: HistoryLine): readonly string[] {

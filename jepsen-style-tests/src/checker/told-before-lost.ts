@@ -16,9 +16,11 @@ export function checkToldBeforeLost(lines: readonly HistoryLine[]): Verdict {
   for (const [key, ofKey] of partitionByKey(lines)) {
     const expires = new Map<string, HistoryLine>();
     const releases = new Map<string, HistoryLine>();
+    const stolen = new Set<string>();
     for (const line of ofKey) {
       if (line.owner === null) continue;
       if (line.op === 'expire') expires.set(line.owner, line);
+      if (line.thief !== undefined) stolen.add(line.owner);
       // A loss ends the session in the background (`unknown`): only the owner's own, answered release is a goodbye.
       if (line.op === 'release' && (line.result === 'ok' || expires.get(line.owner)?.told === undefined))
         releases.set(line.owner, line);
@@ -33,8 +35,10 @@ export function checkToldBeforeLost(lines: readonly HistoryLine[]): Verdict {
       while (at < grants.length && grants[at]?.token === grant.token) at++;
       const next = grants[at];
       if (next === undefined || next.owner === grant.owner || expire === undefined) continue;
+      // It left this phase by an upgrade, and went on under another token.
+      if (grants.some((later) => later.owner === grant.owner && later.token > grant.token)) continue;
       // Taken away by somebody's wish (a steal, an administrator): outside this promise.
-      if ((releases.get(grant.owner)?.client ?? grant.client) !== grant.client) continue;
+      if (stolen.has(grant.owner) || (releases.get(grant.owner)?.client ?? grant.client) !== grant.client) continue;
       judged++;
       const window = [
         grant,

@@ -6,7 +6,7 @@
  */
 export interface HistoryLine {
   readonly client: string;
-  readonly op: 'acquire' | 'release' | 'read' | 'expire';
+  readonly op: 'acquire' | 'release' | 'read' | 'expire' | 'upgrade' | 'downgrade';
   readonly key: string;
   /** Names the handle: of the grant asked for, released or ended. `null` for a read. */
   readonly owner: string | null;
@@ -37,11 +37,24 @@ export interface HistoryLine {
   readonly lease?: number;
   /** Acquire: several names in one step share this label. */
   readonly group?: string;
+  /** Acquire: it may take the lock from its holder. */
+  readonly steal?: boolean;
+  /** Acquire: nanoseconds after which the grant ends, however alive its holder is. */
+  readonly maxHold?: number;
+  /** Acquire: nanoseconds after the grant for which the name stays reserved, also when it is released sooner. */
+  readonly minHold?: number;
+  /** Acquire: nanoseconds for which the name stays reserved after an end that was no release. */
+  readonly lockDelay?: number;
+
+  /** Release that a steal brings with it: the owner that the lock was granted to. */
+  readonly thief?: string;
 
   /** Expire: when the holder last looked and the handle said that it holds the lock (taken before the look). */
   readonly lastHeld?: number;
   /** Expire: when the handle's signal told the holder that the lock is lost. */
   readonly told?: number;
+  /** Expire: an extension that got no answer may keep the grant until then. */
+  readonly latest?: number;
   /** Expire: the holder's process did not run freely around that time (frozen or blocked on purpose). */
   readonly stalled?: boolean;
 }

@@ -7,7 +7,7 @@ export class HistoryFormatError extends Error {
   override readonly name = 'HistoryFormatError';
 }
 
-const OPS: ReadonlySet<unknown> = new Set(['acquire', 'release', 'read', 'expire']);
+const OPS: ReadonlySet<unknown> = new Set(['acquire', 'release', 'read', 'expire', 'upgrade', 'downgrade']);
 const RESULTS: ReadonlySet<unknown> = new Set(['ok', 'fail', 'unknown']);
 const REASONS: ReadonlySet<unknown> = new Set([undefined, null, 'waiter', 'delay', 'break', 'minHold']);
 const MODES: ReadonlySet<unknown> = new Set([undefined, null, 'exclusive', 'shared', 'permit']);
@@ -71,7 +71,8 @@ export function parseHistoryLine(text: string, where = 'history'): HistoryLine {
   }
   if (returned !== null && returned < call) complain('"return" must not be before "call"');
   if (op !== 'read' && owner === null) complain(`"owner" must be set for "${op}"`);
-  if (op === 'acquire' && result === 'ok' && token === null) complain('"token" must be set for a grant');
+  if ((op === 'acquire' || op === 'upgrade') && result === 'ok' && token === null)
+    complain('"token" must be set for a grant');
   if (op === 'expire' && result !== 'unknown') complain('"result" of an expire must be "unknown"');
   const because = oneOf<HistoryLine['because'] | null>('because', REASONS) ?? undefined;
   const mode = oneOf<HistoryLine['mode'] | null>('mode', MODES) ?? undefined;
@@ -88,6 +89,11 @@ export function parseHistoryLine(text: string, where = 'history'): HistoryLine {
   const told = integerOrNull('told') ?? undefined;
   const lease = integerOrNull('lease') ?? undefined;
   const group = textOrNull('group') ?? undefined;
+  const maxHold = integerOrNull('maxHold') ?? undefined;
+  const minHold = integerOrNull('minHold') ?? undefined;
+  const lockDelay = integerOrNull('lockDelay') ?? undefined;
+  const thief = textOrNull('thief') ?? undefined;
+  const latest = integerOrNull('latest') ?? undefined;
   return {
     client: text1('client'),
     op,
@@ -107,6 +113,12 @@ export function parseHistoryLine(text: string, where = 'history'): HistoryLine {
     ...(fields['disconnected'] === true ? { disconnected: true } : {}),
     ...(lease === undefined ? {} : { lease }),
     ...(group === undefined ? {} : { group }),
+    ...(fields['steal'] === true ? { steal: true } : {}),
+    ...(maxHold === undefined ? {} : { maxHold }),
+    ...(minHold === undefined ? {} : { minHold }),
+    ...(lockDelay === undefined ? {} : { lockDelay }),
+    ...(thief === undefined ? {} : { thief }),
+    ...(latest === undefined ? {} : { latest }),
     ...(lastHeld === undefined ? {} : { lastHeld }),
     ...(told === undefined ? {} : { told }),
     ...(fields['stalled'] === true ? { stalled: true } : {}),

@@ -2,6 +2,7 @@ import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { HistoryLine } from '../history/history-line.ts';
 import { HistoryWriter } from '../history/history-writer.ts';
+import { thefts } from '../history/thefts.ts';
 import type { WorkerReport } from '../workload/messages.ts';
 
 export interface OnceRun {
@@ -118,7 +119,7 @@ export class Collector {
         // A permit that was not answered has no slot, and slots are what is judged.
         if (line.mode === 'permit') continue;
         this.#write(line);
-        this.#write({ ...line, op: 'expire' });
+        if (line.op === 'acquire') this.#write({ ...line, op: 'expire' });
       }
     }
     for (const [owner, grants] of this.#granted.get(client) ?? []) {
@@ -143,6 +144,11 @@ export class Collector {
     this.#releasing.delete(client);
   }
 
+  /** Adds, for each theft, the lines that end what may have been stolen. To be called once, when the last client has gone. */
+  completeThefts(): void {
+    for (const line of thefts(this.lines)) this.#write(line);
+  }
+
   /** Files, with how many lines each has. Rejects when one could not be written in full. */
   async close(): Promise<readonly { readonly path: string; readonly lines: number }[]> {
     await this.#writing;
@@ -152,7 +158,8 @@ export class Collector {
   }
 
   #line(client: string, line: HistoryLine): void {
-    if (line.op === 'acquire') this.#begun.get(client)?.delete(line.owner as string);
+    if (line.op === 'acquire' || line.op === 'upgrade' || line.op === 'downgrade')
+      this.#begun.get(client)?.delete(line.owner as string);
     if (line.op === 'expire') {
       this.#granted.get(client)?.delete(line.owner as string);
       this.#releasing.get(client)?.delete(line.owner as string);
@@ -171,7 +178,7 @@ export class Collector {
     if (directory === undefined) return;
     const workload = workloadOf(line.key);
     // Outside checkers read `history-*` and know exclusive locks: what is shared is in a file of another name.
-    const name = workload === 'shared' ? 'rw-history-shared.jsonl' : `history-${workload}.jsonl`;
+    const name = `${SHARING.has(workload) ? 'rw-' : ''}history-${workload}.jsonl`;
     let writer = this.#writers.get(name);
     if (writer === undefined) {
       writer = new HistoryWriter(join(directory, name));
@@ -185,6 +192,9 @@ export class Collector {
       });
   }
 }
+
+/** Workloads whose histories need more than exclusive locks. */
+const SHARING: ReadonlySet<string> = new Set(['shared', 'convert']);
 
 export function workloadOf(key: string): string {
   return key.split(':', 1)[0] as string;

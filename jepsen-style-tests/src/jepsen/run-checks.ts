@@ -1,5 +1,6 @@
 import { checkHistory } from '../checker/check-history.ts';
 import { checkExpiryBound, type ExpiryBoundOptions } from '../checker/expiry-bound.ts';
+import { checkStolenTold } from '../checker/stolen-told.ts';
 import type { Failure, Verdict } from '../checker/verdict.ts';
 import { groupBy } from '../group-by.ts';
 import type { ClientViolation, Collector, OnceRun } from './collector.ts';
@@ -19,10 +20,17 @@ export interface RunFacts {
   readonly troubles: readonly string[];
 }
 
+/** A push, a busy machine, and a reconnection that was under way. */
+const STOLEN_TOLD_WITHIN_NS = 3e9;
+
 /** Everything a run is judged by, in the order it is worth reading. */
 export function judgeRun(facts: RunFacts): readonly Verdict[] {
   const { collector } = facts;
-  const verdicts = [...checkHistory(collector.lines), checkExpiryBound(collector.lines, facts.expiry)];
+  const verdicts = [
+    ...checkHistory(collector.lines),
+    checkExpiryBound(collector.lines, facts.expiry),
+    checkStolenTold(collector.lines, { excuses: facts.expiry.excuses, withinNs: STOLEN_TOLD_WITHIN_NS }),
+  ];
   if (collector.added.has('fenced') || facts.stored.has('fenced')) verdicts.push(fencedVerdict(facts));
   if (collector.added.has('unfenced') || facts.stored.has('unfenced')) verdicts.push(unfencedVerdict(facts));
   if (collector.onceRuns.length > 0) verdicts.push(onceVerdict(collector.onceRuns));

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { connect } from '@lockd/client';
+import type { Excuse } from '../checker/excuses.ts';
 import type { Verdict } from '../checker/verdict.ts';
 import { every, monotonicNs, sleep, waitFor, wallMs, within } from '../clock.ts';
 import { Cluster, type ClusterEvent } from '../cluster/cluster.ts';
@@ -10,6 +11,7 @@ import { mountSmallVolume } from '../nemesis/disk-faults.ts';
 import type { Fault, FaultContext, FaultRecord } from '../nemesis/fault.ts';
 import { chooseFaults, runNemesis } from '../nemesis/nemesis.ts';
 import { Random } from '../random.ts';
+import { WORKLOADS } from '../workload/messages.ts';
 import { ClientPool } from './client-pool.ts';
 import { Collector } from './collector.ts';
 import type { JepsenOptions } from './options.ts';
@@ -83,6 +85,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
   let frozenUnfencedHolders = 0;
   let leftovers: readonly string[] | undefined;
   let silentClients: string[] = [];
+  const calmExcuses: Excuse[] = [];
   let faults: readonly Fault[] = [];
   const stored = new Map<string, readonly string[]>();
   let beginNs = startNs;
@@ -151,7 +154,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
     network.heal();
     if (!(await cluster.waitForHealth(20_000)))
       troubles.push('20 s after the last fault the cluster was not whole again');
-    if (faults.length > 0) await leaveHoldersBehind(clients, Random.split(seed, 'calm'), ttlMs);
+    if (faults.length > 0) calmExcuses.push(...(await leaveHoldersBehind(clients, Random.split(seed, 'calm'), ttlMs)));
     await sleep(ttlMs + 1000);
     const calmNs = monotonicNs();
     await sleep(CALM_MS);
@@ -172,6 +175,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
     stores.stop();
     volume?.unmount();
   }
+  collector.completeThefts();
   await collector.close();
   const endNs = monotonicNs();
 
@@ -182,8 +186,12 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
       ttlNs: ttlMs * 1e6,
       leadersSinceNs: cluster.events.filter(({ status }) => status?.role === 'leader').map(({ atNs }) => atNs),
       excuses: records
-        .map((record) => ({ fromNs: record.startNs, toNs: record.endNs + 1e9, track: record.track }))
-        .filter(({ track }) => track === 'server'),
+        .map(({ startNs: fromNs, endNs: toNs, track, target }) => ({
+          fromNs,
+          toNs: toNs + 1e9,
+          ...(track === 'client' ? { client: target } : {}),
+        }))
+        .concat(calmExcuses),
     },
     stored,
     frozenUnfencedHolders,
@@ -217,7 +225,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
 export function commandOf(options: JepsenOptions): string {
   const parts = [`--seconds ${options.seconds}`, `--nodes ${options.nodes}`, `--seed ${options.seed}`];
   if (options.faults.join() !== 'all') parts.push(`--faults ${options.faults.join(',')}`);
-  if (options.workloads.length < 11) parts.push(`--workload ${options.workloads.join(',')}`);
+  if (options.workloads.length < WORKLOADS.length) parts.push(`--workload ${options.workloads.join(',')}`);
   if (options.clients !== 4) parts.push(`--clients ${options.clients}`);
   if (options.ttlMs !== 2500) parts.push(`--ttl ${options.ttlMs}`);
   if (options.electionTimeoutMs !== 500) parts.push(`--election-timeout ${options.electionTimeoutMs}`);
@@ -226,15 +234,17 @@ export function commandOf(options: JepsenOptions): string {
 
 /**
  * With all nodes well, one client dies and one is frozen: what they hold has to come free in time. While nodes are
- * broken nobody can say when that is.
+ * broken nobody can say when that is. Resolves to what that excuses.
  */
-async function leaveHoldersBehind(clients: ClientPool, random: Random, ttlMs: number): Promise<void> {
+async function leaveHoldersBehind(clients: ClientPool, random: Random, ttlMs: number): Promise<readonly Excuse[]> {
+  const fromNs = monotonicNs();
   const [dying, frozen] = random.shuffle(clients.alive.filter(({ isReady }) => isReady));
   await dying?.killAndReplace();
-  if (frozen === undefined) return;
+  if (frozen === undefined) return [];
   await frozen.pause();
   await sleep(ttlMs + 1000);
   frozen.resume();
+  return [{ fromNs, toNs: monotonicNs() + 1e9, client: frozen.name }];
 }
 
 /** What is in use once every session must be over; empty as soon as nothing is. `undefined`: it could not be read. */

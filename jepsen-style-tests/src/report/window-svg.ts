@@ -79,6 +79,9 @@ function shape(line: HistoryLine, x: (ns: number) => number, y: number): string 
       return `<path class="call ${line.result}" d="M${left.toFixed(1)} ${y - 5}v10M${left.toFixed(1)} ${y}H${right.toFixed(1)}"/>${line.result === 'ok' ? '' : `<text class="note" x="${(right + 4).toFixed(1)}" y="${y - 5}">${line.result === 'fail' ? `refused${line.holder === null ? '' : `: ${escapeHtml(line.holder)}`}` : 'unknown'}</text>`}`;
     case 'release':
       return `<path class="release ${line.result}" d="M${left.toFixed(1)} ${y + 9}v6H${right.toFixed(1)}v-6"/><text class="note" x="${left.toFixed(1)}" y="${y + 27}">${line.result === 'fail' ? 'told: not held' : 'release'}</text>`;
+    case 'upgrade':
+    case 'downgrade':
+      return `<path class="call ${line.result}" d="M${left.toFixed(1)} ${y - 5}v10M${left.toFixed(1)} ${y}H${right.toFixed(1)}v-8"/><text class="note" x="${left.toFixed(1)}" y="${y - 12}">${line.op}${line.result === 'ok' ? '' : `: ${line.result}`}</text>`;
     case 'read': {
       const holders = line.holders ?? (line.holder === null ? [] : [line.holder]);
       return `<rect class="read" x="${left.toFixed(1)}" y="${y - 4}" width="${(right - left).toFixed(1)}" height="8" rx="4"/><text class="note" x="${left.toFixed(1)}" y="${y - 8}">${escapeHtml(holders.join(', ') || 'nobody')}</text>`;

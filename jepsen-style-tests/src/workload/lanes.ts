@@ -236,6 +236,92 @@ function readModifyWrite(isFenced: boolean): Lane {
   };
 }
 
+/** Shared to exclusive and back, which others that share it may stand in the way of. */
+const convert: Lane = async ({ recorder, time, random, stop }) => {
+  while (!stop.aborted) {
+    const key = `convert:${random.between(1, 2)}`;
+    const mode = random.chance(0.6) ? 'shared' : 'exclusive';
+    const hold = await recorder.acquire({ keys: [key], mode, waitMs: random.between(500, 8000) });
+    if (hold !== undefined) {
+      let isShared = mode === 'shared';
+      for (let changes = random.between(0, 3); changes > 0 && hold.lock.held; changes--) {
+        await work(hold, random.between(0, 15), time, stop);
+        if (await recorder.convert(hold, isShared ? 'upgrade' : 'downgrade')) isShared = !isShared;
+      }
+      await work(hold, random.between(0, 15), time, stop);
+      await recorder.release(hold);
+    }
+    if (random.chance(0.15)) await recorder.read(key, 'shared');
+    await time.sleep(random.between(20, 260), stop);
+  }
+};
+
+/** Now and then somebody does not wait, but takes it. */
+const steal: Lane = async ({ recorder, time, random, ttlMs, stop }) => {
+  while (!stop.aborted) {
+    const key = `steal:${random.between(1, 2)}`;
+    const isThief = random.chance(0.3);
+    const hold = await recorder.acquire({ keys: [key], waitMs: 10_000, ...(isThief ? { steal: true } : {}) });
+    if (hold !== undefined) {
+      await work(hold, random.chance(0.1) ? ttlMs * 2 : random.between(0, 80), time, stop);
+      await recorder.release(hold);
+    }
+    if (random.chance(0.15)) await recorder.read(key, 'exclusive');
+    await time.sleep(random.between(20, 260), stop);
+  }
+};
+
+/** However well the session is renewed, the hold ends: sometimes before its holder is done. */
+const maxhold: Lane = async ({ recorder, time, random, stop }) => {
+  while (!stop.aborted) {
+    const maxHoldMs = random.between(500, 1500);
+    const hold = await recorder.acquire({ keys: [`maxhold:${random.between(1, 2)}`], waitMs: 10_000, maxHoldMs });
+    if (hold !== undefined) {
+      await work(hold, random.chance(0.3) ? maxHoldMs * 2 : random.between(0, maxHoldMs / 3), time, stop);
+      await recorder.release(hold);
+    }
+    await time.sleep(random.between(20, 260), stop);
+  }
+};
+
+/** At most once in a while, however soon it is given back. */
+const minhold: Lane = async ({ recorder, time, random, stop }) => {
+  while (!stop.aborted) {
+    const hold = await recorder.acquire({
+      keys: [`minhold:${random.between(1, 3)}`],
+      waitMs: random.between(500, 8000),
+      isTry: random.chance(0.3),
+      minHoldMs: random.between(100, 700),
+    });
+    if (hold !== undefined) {
+      await work(hold, random.between(0, 40), time, stop);
+      await recorder.release(hold);
+    }
+    await time.sleep(random.between(20, 260), stop);
+  }
+};
+
+/** After an end that was no release the name rests: some leases are left to run out. */
+const lockdelay: Lane = async ({ recorder, time, random, stop }) => {
+  while (!stop.aborted) {
+    const isDeadline = random.chance(0.5);
+    const endsMs = random.between(300, 700);
+    const deadline = random.chance(0.5) ? { leaseMs: endsMs } : { maxHoldMs: endsMs };
+    const hold = await recorder.acquire({
+      keys: [`lockdelay:${random.between(1, 3)}`],
+      waitMs: random.between(500, 8000),
+      isTry: random.chance(0.3),
+      lockDelayMs: random.between(200, 900),
+      ...(isDeadline ? deadline : {}),
+    });
+    if (hold !== undefined) {
+      await work(hold, isDeadline && random.chance(0.4) ? 2000 : random.between(0, 40), time, stop);
+      await recorder.release(hold);
+    }
+    await time.sleep(random.between(20, 260), stop);
+  }
+};
+
 export const LANES: Readonly<Record<WorkloadName, Lane>> = {
   exclusive,
   fifo,
@@ -246,6 +332,11 @@ export const LANES: Readonly<Record<WorkloadName, Lane>> = {
   multi,
   reentrant,
   once,
+  convert,
+  steal,
+  maxhold,
+  minhold,
+  lockdelay,
   unfenced: readModifyWrite(false),
   fenced: readModifyWrite(true),
 };

@@ -26,6 +26,11 @@ export const WORKLOADS = [
   'multi',
   'reentrant',
   'once',
+  'convert',
+  'steal',
+  'maxhold',
+  'minhold',
+  'lockdelay',
   'unfenced',
   'fenced',
 ] as const;

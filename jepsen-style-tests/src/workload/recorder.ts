@@ -14,6 +14,10 @@ export interface RequestOptions {
   readonly waitMs: number;
   readonly leaseMs?: number;
   readonly cancelAfterMs?: number;
+  readonly steal?: boolean;
+  readonly maxHoldMs?: number;
+  readonly minHoldMs?: number;
+  readonly lockDelayMs?: number;
   /** More than one: all at once. */
   readonly keys: readonly string[];
   readonly isTry?: boolean;
@@ -28,6 +32,9 @@ export interface Hold {
   readonly mode: 'exclusive' | 'shared' | 'permit';
   readonly limit: number | undefined;
   ownLeaseEndsNs: number;
+  readonly maxHoldEndsNs: number;
+  /** As late as this an extension may keep it. */
+  latestNs: number | undefined;
   lastHeldNs: number | undefined;
   toldNs: number | undefined;
   mayEndNs: number;
@@ -62,7 +69,7 @@ export class Recorder {
 
   /** `undefined`: not granted, for whatever reason; the history knows. */
   async acquire(options: RequestOptions): Promise<Hold | undefined> {
-    const { keys, waitMs, leaseMs, limit } = options;
+    const { keys, waitMs, leaseMs, limit, maxHoldMs, minHoldMs, lockDelayMs } = options;
     const mode = options.mode ?? 'exclusive';
     const owner = `${this.#name}/${++this.#handles}`;
     const lines = keys.map((key) => ({
@@ -75,6 +82,10 @@ export class Recorder {
       ...(mode === 'exclusive' ? {} : { mode }),
       ...(limit === undefined ? {} : { limit }),
       ...(leaseMs === undefined ? {} : { lease: leaseMs * 1e6 }),
+      ...(options.steal === true ? { steal: true } : {}),
+      ...(maxHoldMs === undefined ? {} : { maxHold: maxHoldMs * 1e6 }),
+      ...(minHoldMs === undefined ? {} : { minHold: minHoldMs * 1e6 }),
+      ...(lockDelayMs === undefined ? {} : { lockDelay: lockDelayMs * 1e6 }),
       ...(keys.length > 1 ? { group: owner } : {}),
     }));
     const disconnectsBefore = this.#tap.disconnects;
@@ -89,6 +100,10 @@ export class Recorder {
       wait: waitMs,
       metadata: { owner },
       ...(leaseMs === undefined ? {} : { lease: leaseMs }),
+      ...(options.steal === true ? { steal: true } : {}),
+      ...(maxHoldMs === undefined ? {} : { maxHold: maxHoldMs }),
+      ...(minHoldMs === undefined ? {} : { minHold: minHoldMs }),
+      ...(lockDelayMs === undefined ? {} : { lockDelay: lockDelayMs }),
       ...(mode === 'shared' ? { mode: 'shared' as const } : {}),
       ...(controller === undefined ? {} : { signal: controller.signal }),
     };
@@ -103,7 +118,7 @@ export class Recorder {
           cancelledNs ?? Infinity,
           endedNs ?? Infinity,
           // It may have been granted without our hearing of it, and its own lease have run out.
-          leaseMs === undefined || endedNs === undefined ? Infinity : call + leaseMs * 1e6,
+          endedNs === undefined ? Infinity : call + Math.min(leaseMs ?? Infinity, maxHoldMs ?? Infinity) * 1e6,
           this.#tap.ownerMayEndNs(owner) ?? Infinity,
         ),
         ...(this.#tap.disconnects > disconnectsBefore ? { disconnected: true } : {}),
@@ -164,6 +179,8 @@ export class Recorder {
       keys: mode === 'permit' ? keys.map((key) => `${key}#${slot}`) : keys,
       // The lease cannot have begun before the request was sent.
       ownLeaseEndsNs: leaseMs === undefined ? Infinity : (this.#tap.sentNs(owner) ?? call) + leaseMs * 1e6,
+      maxHoldEndsNs: maxHoldMs === undefined ? Infinity : (this.#tap.sentNs(owner) ?? call) + maxHoldMs * 1e6,
+      latestNs: undefined,
       lastHeldNs: undefined,
       toldNs: undefined,
       mayEndNs: 0,
@@ -200,6 +217,35 @@ export class Recorder {
       hold.ownLeaseEndsNs = Math.max(hold.ownLeaseEndsNs, sentNs + leaseMs * 1e6);
     } catch (error) {
       this.#error(error);
+    }
+    // Answered or not, it may have been carried out until just now.
+    hold.latestNs = this.#time.nowNs() + leaseMs * 1e6;
+  }
+
+  /** From shared to exclusive or back. Resolves to whether that was done; the history knows of a refusal, too. */
+  async convert(hold: Hold, to: 'upgrade' | 'downgrade'): Promise<boolean> {
+    const call = this.#time.nowNs();
+    const base = {
+      client: this.#name,
+      op: to,
+      key: hold.keys[0] as string,
+      owner: hold.owner,
+      token: null,
+      call,
+      holder: null,
+    };
+    const unknown = { ...base, return: null, result: 'unknown' as const };
+    this.#report({ type: 'begin', line: unknown });
+    try {
+      await (to === 'upgrade' ? hold.lock.upgrade() : hold.lock.downgrade());
+      this.#line({ ...base, token: hold.lock.token, return: this.#time.nowNs(), result: 'ok' });
+      return true;
+    } catch (error) {
+      const code = error instanceof LockdError ? error.code : undefined;
+      if (code === 'LOCKD_CONFLICT') this.#line({ ...base, return: this.#time.nowNs(), result: 'fail' });
+      else this.#line(unknown);
+      if (code !== 'LOCKD_CONFLICT' && code !== 'LOCKD_LOST') this.#error(error);
+      return false;
     }
   }
 
@@ -322,6 +368,7 @@ export class Recorder {
         ...mode,
         ...(hold.lastHeldNs === undefined ? {} : { lastHeld: hold.lastHeldNs }),
         ...(hold.toldNs === undefined ? {} : { told: hold.toldNs }),
+        ...(hold.latestNs === undefined ? {} : { latest: hold.latestNs }),
         ...(stalled ? { stalled: true } : {}),
       });
     }
@@ -338,7 +385,7 @@ export class Recorder {
     // After a loss nothing that is acknowledged belongs to this grant any more.
     if (hold.toldNs !== undefined && hold.mayEndNs !== 0) return;
     const sessionNs = this.#tap.sessionMayEndNs(hold.lock.session) ?? 0;
-    hold.mayEndNs = Math.min(sessionNs, hold.ownLeaseEndsNs);
+    hold.mayEndNs = Math.min(sessionNs, hold.ownLeaseEndsNs, hold.maxHoldEndsNs);
   }
 
   #tick(): void {
