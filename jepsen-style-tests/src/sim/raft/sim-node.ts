@@ -177,7 +177,12 @@ export class SimNode {
           this.disk.kill();
           this.onExit(this, 'stopped');
         },
-        (error: unknown) => this.#around.world.fail(error),
+        (error: unknown) => {
+          if (this.#process !== process) return;
+          if (!(error instanceof StorageError)) this.#around.world.fail(error);
+          // What it still had to write could not be written: it ends like any process that exits.
+          this.#exit(`cannot stop cleanly: ${String(error)}`);
+        },
       );
     });
   }

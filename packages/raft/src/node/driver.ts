@@ -269,6 +269,8 @@ class Driver implements OpenDriver {
   /** Reads the storage and builds the node: at the start, and again after the disk was full. */
   async #recover(): Promise<void> {
     const begun = this.#epoch.advance();
+    // A turn that was to come in the last epoch is dropped, and must not keep the next ones from coming.
+    this.#isTurnScheduled = false;
     const recovered = await this.#storage.recover();
     if (begun !== this.#epoch.current) return;
     if ('damage' in recovered) {

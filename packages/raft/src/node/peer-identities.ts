@@ -64,7 +64,10 @@ export class PeerIdentities {
       return refuse('another-cluster', `${peer} belongs to cluster ${clusterId}, this node to ${standing.clusterId}`);
     }
     const registered = this.#registry.instanceOf(peer);
-    if (registered !== undefined && registered !== instanceId) {
+    // Who hears no leader may be behind, and the directory be one that replaced the registered one meanwhile, perhaps the
+    // leader's own. It holds this cluster's log, so it was admitted once; and not before, for it has not left.
+    const mayBeLater = !standing.isLed && clusterId !== undefined && !this.#registry.hasRemoved(instanceId);
+    if (registered !== undefined && registered !== instanceId && !mayBeLater) {
       return refuse('another-instance', `${peer} is registered with data directory ${registered}, not ${instanceId}`);
     }
     const known = this.#peers.get(peer);

@@ -259,6 +259,29 @@ describe('the disk', () => {
     expect(leader.machine.texts).toEqual(next.machine.texts);
   });
 
+  test('a node that somebody calls upon while it recovers from a full disk takes its turns afterwards', async () => {
+    const cluster = new Cluster({ minFreeBytes: 1000 });
+    const leader = await cluster.startAll();
+    const disk = cluster.diskOf(leader);
+    disk.failNext('batch', new StorageError('STORAGE_FULL', 'simulated: no space'));
+    disk.freeBytes = 10;
+    propose(leader, 'lost or not');
+    await cluster.clock.advance(3000);
+    const { machine } = leader;
+    const reset = machine.reset.bind(machine);
+    machine.reset = () => {
+      reset();
+      leader.driver.wake();
+    };
+    disk.freeBytes = 1_000_000;
+    await cluster.clock.advance(3000);
+    const next = await cluster.leader();
+    propose(next, 'b');
+    await cluster.clock.advance(1000);
+    expect(machine.texts).toEqual(next.machine.texts);
+    expect(machine.texts).toContain('b');
+  });
+
   test('new work is refused before the disk is full', async () => {
     const cluster = new Cluster({ minFreeBytes: 1000 });
     const leader = await cluster.startAll();
@@ -413,6 +436,22 @@ describe('founding a cluster', () => {
     expect(leader.driver.handler.onPeerIdentity(victim.id, identity)).toEqual({ accept: true });
     const verdict = leader.driver.handler.onPeerIdentity(victim.id, { ...identity, start: 'another' });
     expect(verdict).toMatchObject({ accept: false, code: 'rolled-back' });
+  });
+
+  test('a member that is behind lets in the directory that replaced the one it knows: it may be the leader’s', async () => {
+    const cluster = new Cluster();
+    await cluster.startAll();
+    await cluster.clock.advance(500);
+    const [behind, ...others] = cluster.nodes as [TestNode, TestNode, TestNode];
+    const { id, driver } = others[0];
+    const replaced = { ...driver.identity()!, instanceId: 'replaced' };
+    const emptied = { ...replaced, clusterId: undefined };
+    expect(behind.driver.handler.onPeerIdentity(id, replaced)).toMatchObject({ code: 'another-instance' });
+    for (const other of others) cluster.end(other.id, 'kill');
+    await cluster.clock.advance(3000);
+    expect(behind.driver.status().leader).toBeUndefined();
+    expect(behind.driver.handler.onPeerIdentity(id, emptied)).toMatchObject({ code: 'another-instance' });
+    expect(behind.driver.handler.onPeerIdentity(id, replaced)).toEqual({ accept: true });
   });
 
   test('between founding and registration, a member that comes with another directory is refused by whoever met the first', async () => {
