@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
+import type { Verdict } from '../src/checker/verdict.ts';
+import { judgeControl } from '../src/control/control.ts';
+import { etcdVersion } from '../src/control/etcd-cluster.ts';
 
 const main = fileURLToPath(new URL('../dist/jepsen/main.js', import.meta.url));
 const out = mkdtempSync(join(tmpdir(), 'lockd-jepsen-'));
@@ -39,6 +42,51 @@ test.skipIf(!existsSync(main))(
   },
   120_000,
 );
+
+test.skipIf(!existsSync(main))(
+  "the positive control sees what frozen holders of etcd's locks do, or says that there is no etcd",
+  async () => {
+    const { code, text } = await run([
+      '--control',
+      'etcd',
+      '--seconds',
+      '14',
+      '--seed',
+      '7',
+      '--out',
+      join(out, 'etcd'),
+    ]);
+    if (etcdVersion() === undefined) {
+      expect({ code, text }).toEqual({ code: 2, text: expect.stringContaining('skipped: etcd is not installed') });
+      return;
+    }
+    expect({ code, text: code === 0 ? '' : text }).toEqual({ code: 0, text: '' });
+    expect(text).toContain('FAIL  told before lost');
+    expect(text).toContain('the harness sees it');
+  },
+  120_000,
+);
+
+test('a control that sees nothing, or too little, is no success', () => {
+  const verdict = (check: string, outcome: Verdict['outcome']): Verdict => ({
+    check,
+    outcome,
+    summary: '',
+    judged: 1,
+    failures: [],
+  });
+  const seen = [
+    verdict('unfenced set shows the anomaly', 'pass'),
+    verdict('told before lost', 'fail'),
+    verdict('fenced set', 'pass'),
+  ];
+  expect(judgeControl(seen, 4).outcome).toBe('shown');
+  expect(judgeControl(seen, 3).outcome).toBe('too-little');
+  expect(judgeControl([verdict('told before lost', 'pass'), ...seen], 9)).toEqual({
+    outcome: 'not-shown',
+    text: 'the harness is blind: no holder was seen that believed in a lost lock',
+  });
+});
 
 test.skipIf(!existsSync(main))('a history that must not be is rejected from the command line too', async () => {
   const bad = fileURLToPath(new URL('./known-bad/linearizability--two-holders.jsonl', import.meta.url));

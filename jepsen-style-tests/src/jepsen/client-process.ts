@@ -7,6 +7,8 @@ import { isStopped } from '../cluster/node-process.ts';
 import type { Victim } from '../nemesis/fault.ts';
 import type { WorkerCommand, WorkerReport, WorkerSpec } from '../workload/messages.ts';
 
+const CLIENT_WORKER = fileURLToPath(new URL('../workload/client-worker.js', import.meta.url));
+
 /** One client of the run, in an operating system process of its own. */
 export class ClientProcess implements Victim {
   readonly spec: WorkerSpec;
@@ -21,10 +23,8 @@ export class ClientProcess implements Victim {
   #isEndExpected = false;
   #onBlocked = (_ms: number): void => {};
 
-  constructor(spec: WorkerSpec, onReport: (report: WorkerReport) => void) {
+  constructor(spec: WorkerSpec, onReport: (report: WorkerReport) => void, script: string = CLIENT_WORKER) {
     this.spec = spec;
-    // From the build as well as from the sources: both have it beside this folder.
-    const script = fileURLToPath(new URL('../workload/client-worker.js', import.meta.url));
     this.#child = spawn(process.execPath, [script, JSON.stringify(spec)], { stdio: ['pipe', 'pipe', 'pipe'] });
     registerChild(this.#child);
     let stderr = '';

@@ -4,6 +4,7 @@ import { checkHistory } from '../checker/check-history.ts';
 import type { Verdict } from '../checker/verdict.ts';
 import { monotonicNs } from '../clock.ts';
 import { killAllChildren } from '../cluster/child-registry.ts';
+import { runEtcdControl } from '../control/control.ts';
 import { groupBy } from '../group-by.ts';
 import { readHistory } from '../history/history-reader.ts';
 import { ALL_FAULTS } from '../nemesis/nemesis.ts';
@@ -45,6 +46,15 @@ async function main(args: readonly string[]): Promise<number> {
         }
       }
       return worst === 3 ? 1 : worst;
+    }
+    case 'control': {
+      print(`seed ${command.seed}`);
+      const { outcome, text, verdicts } = await runEtcdControl(command, print);
+      if (verdicts.length > 0)
+        print('what the checkers say of a client that learns of its loss from the service alone:');
+      for (const verdict of verdicts) printVerdict(verdict);
+      print(text);
+      return { shown: 0, 'not-shown': 1, 'too-little': 2, skipped: 2 }[outcome];
     }
     case 'run': {
       const { options } = command;

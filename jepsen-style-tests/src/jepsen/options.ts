@@ -25,6 +25,7 @@ export const USAGE: string = `npm run jepsen -- [options]
   --ttl MS          session TTL, at least four election time-outs (default 2500)
   --election-timeout MS   (default 500)
   --check FILE...   only judge these histories
+  --control etcd    the harness's own test: the protected sets under etcd's locks, where it must see what they lose
   --list            only list faults and workloads
 
 exit code: 0 clean, 1 a verdict failed, 2 too little happened to judge, or it could not be run`;
@@ -36,6 +37,12 @@ export class UsageError extends Error {
 export type Command =
   | { readonly type: 'run'; readonly options: JepsenOptions }
   | { readonly type: 'check'; readonly files: readonly string[] }
+  | {
+      readonly type: 'control';
+      readonly seconds: number;
+      readonly seed: number;
+      readonly out: string | undefined;
+    }
   | { readonly type: 'list' | 'help' };
 
 /** `seed`: for a run that is given none. Throws UsageError. */
@@ -57,6 +64,7 @@ export function parseCommand(args: readonly string[], seed: number): Command {
         ttl: { type: 'string' },
         'election-timeout': { type: 'string' },
         check: { type: 'boolean' },
+        control: { type: 'string' },
         list: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
@@ -79,6 +87,15 @@ export function parseCommand(args: readonly string[], seed: number): Command {
       throw new UsageError(`--${name} is a whole number from ${low} to ${high}`);
     return value;
   };
+  if (values['control'] !== undefined) {
+    if (values['control'] !== 'etcd') throw new UsageError('--control knows etcd');
+    return {
+      type: 'control',
+      seconds: whole('seconds', 40, 5, 3600),
+      seed: whole('seed', seed, 0, Number.MAX_SAFE_INTEGER),
+      out: typeof values['out'] === 'string' ? values['out'] : undefined,
+    };
+  }
   const names = (name: string): string[] | undefined => {
     const text = values[name];
     return typeof text === 'string'

@@ -31,8 +31,7 @@ export function judgeRun(facts: RunFacts): readonly Verdict[] {
     checkExpiryBound(collector.lines, facts.expiry),
     checkStolenTold(collector.lines, { excuses: facts.expiry.excuses, withinNs: STOLEN_TOLD_WITHIN_NS }),
   ];
-  if (collector.added.has('fenced') || facts.stored.has('fenced')) verdicts.push(fencedVerdict(facts));
-  if (collector.added.has('unfenced') || facts.stored.has('unfenced')) verdicts.push(unfencedVerdict(facts));
+  verdicts.push(...setVerdicts(facts));
   if (collector.onceRuns.length > 0) verdicts.push(onceVerdict(collector.onceRuns));
   verdicts.push(ownVerdict(collector.violations, collector.operationCount));
   verdicts.push(leftoversVerdict(facts.leftovers));
@@ -47,18 +46,26 @@ export function judgeRun(facts: RunFacts): readonly Verdict[] {
   return verdicts;
 }
 
+type SetFacts = Pick<RunFacts, 'collector' | 'stored' | 'frozenUnfencedHolders'>;
+
+/** About the protected sets that were written. */
+export function setVerdicts(facts: SetFacts): readonly Verdict[] {
+  const isUsed = (set: string): boolean => facts.collector.added.has(set) || facts.stored.has(set);
+  return [...(isUsed('fenced') ? [fencedVerdict(facts)] : []), ...(isUsed('unfenced') ? [unfencedVerdict(facts)] : [])];
+}
+
 function plain(check: string, wrongs: readonly string[], fine: string): Verdict {
   if (wrongs.length === 0) return { check, outcome: 'pass', summary: fine, judged: 1, failures: [] };
   const failures = wrongs.map((what): Failure => ({ key: '', what, story: [], window: [] }));
   return { check, outcome: 'fail', summary: wrongs[0] as string, judged: wrongs.length, failures };
 }
 
-function lost(facts: RunFacts, set: string): readonly string[] {
+function lost(facts: SetFacts, set: string): readonly string[] {
   const stored = new Set(facts.stored.get(set) ?? []);
   return (facts.collector.added.get(set) ?? []).filter((element) => !stored.has(element));
 }
 
-function fencedVerdict(facts: RunFacts): Verdict {
+function fencedVerdict(facts: SetFacts): Verdict {
   const check = 'fenced set';
   const missing = lost(facts, 'fenced');
   const added = facts.collector.added.get('fenced')?.length ?? 0;
@@ -83,7 +90,7 @@ function fencedVerdict(facts: RunFacts): Verdict {
 }
 
 /** The harness's own test: a lock alone cannot protect against a holder that is frozen between reading and writing. */
-function unfencedVerdict(facts: RunFacts): Verdict {
+function unfencedVerdict(facts: SetFacts): Verdict {
   const check = 'unfenced set shows the anomaly';
   const missing = lost(facts, 'unfenced');
   const added = facts.collector.added.get('unfenced')?.length ?? 0;

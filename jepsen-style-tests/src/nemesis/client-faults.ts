@@ -1,6 +1,6 @@
 import { monotonicNs, sleep, waitFor } from '../clock.ts';
 import type { Random } from '../random.ts';
-import type { Fault, FaultContext } from './fault.ts';
+import type { Fault, FaultContext, FaultOutcome } from './fault.ts';
 
 const freezeClient: Fault = {
   kind: 'freeze-client',
@@ -48,37 +48,48 @@ const killClient: Fault = {
   },
 };
 
+/** Freezes a client between reading and writing what its lock protects, until somebody else has written. */
+export async function freezeAtWork(
+  {
+    holderAtWork,
+    writesByOthers,
+    ttlMs,
+    signal,
+  }: Pick<FaultContext, 'holderAtWork' | 'writesByOthers' | 'ttlMs' | 'signal'>,
+  random: Random,
+): Promise<FaultOutcome> {
+  for (let tries = 1; tries <= 8; tries++) {
+    const victim = await holderAtWork(3000);
+    if (victim === undefined) break;
+    const before = writesByOthers(victim.name);
+    const startNs = monotonicNs();
+    const stopped = await victim.pause();
+    const written = await waitFor(
+      () => (writesByOthers(victim.name) > before ? true : undefined),
+      ttlMs * 3 + 6000,
+      20,
+      signal,
+    );
+    const writtenAfterMs = (monotonicNs() - startNs) / 1e6;
+    // Somebody else wrote long before the lease can have ended: it had just finished when it was stopped.
+    const wasLate = written === true && writtenAfterMs < ttlMs / 3;
+    if (!wasLate) await sleep(random.between(0, 300), signal);
+    victim.resume();
+    if (wasLate) continue;
+    return {
+      target: victim.name,
+      worked: stopped && written === true,
+      evidence: `stopped at work for ${((monotonicNs() - startNs) / 1e6).toFixed(0)} ms; ${written === true ? `another holder wrote after ${writtenAfterMs.toFixed(0)} ms` : 'nobody else got to write'}`,
+    };
+  }
+  return { target: 'holder', worked: false, evidence: 'nobody could be caught at work' };
+}
+
 const freezeHolder: Fault = {
   kind: 'freeze-holder',
   track: 'client',
   what: 'SIGSTOP of a client between reading and writing what its lock protects, until somebody else has written',
-  async run({ holderAtWork, writesByOthers, ttlMs, signal }: FaultContext, random: Random) {
-    for (let tries = 1; tries <= 8; tries++) {
-      const victim = await holderAtWork(3000);
-      if (victim === undefined) break;
-      const before = writesByOthers(victim.name);
-      const startNs = monotonicNs();
-      const stopped = await victim.pause();
-      const written = await waitFor(
-        () => (writesByOthers(victim.name) > before ? true : undefined),
-        ttlMs * 3 + 6000,
-        20,
-        signal,
-      );
-      const writtenAfterMs = (monotonicNs() - startNs) / 1e6;
-      // Somebody else wrote long before the lease can have ended: it had just finished when it was stopped.
-      const wasLate = written === true && writtenAfterMs < ttlMs / 3;
-      if (!wasLate) await sleep(random.between(0, 300), signal);
-      victim.resume();
-      if (wasLate) continue;
-      return {
-        target: victim.name,
-        worked: stopped && written === true,
-        evidence: `stopped at work for ${((monotonicNs() - startNs) / 1e6).toFixed(0)} ms; ${written === true ? `another holder wrote after ${writtenAfterMs.toFixed(0)} ms` : 'nobody else got to write'}`,
-      };
-    }
-    return { target: 'holder', worked: false, evidence: 'nobody could be caught at work' };
-  },
+  run: freezeAtWork,
 };
 
 export const CLIENT_FAULTS: readonly Fault[] = [freezeClient, blockClient, killClient, freezeHolder];
