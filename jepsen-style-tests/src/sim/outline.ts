@@ -5,11 +5,9 @@ const TAIL = 15;
 /** So many of the telling events before those, at most. */
 const TELLING = 60;
 
-/** What is shown of every event but the last ones: faults, who comes and goes, who leads, who belongs to it. */
+/** What is shown of every event but the last ones, besides faults and roles: who comes and goes, and who belongs to it. */
 const TELLING_EVENTS: ReadonlySet<string> = new Set([
-  'starts',
   'recovers',
-  'becomes',
   'is',
   'is killed',
   'loses power',
@@ -20,6 +18,8 @@ const TELLING_EVENTS: ReadonlySet<string> = new Set([
   'takes a snapshot',
   'works with',
 ]);
+/** Every start goes through these. */
+const ORDINARY = /^(is joining|is serving)/;
 
 /** Keeps of a run what a reader needs to follow it: a page, however long the run was. */
 export class Outline {
@@ -27,12 +27,14 @@ export class Outline {
   #dropped = 0;
   #telling: { readonly event: number; readonly line: string }[] = [];
   #tail: string[] = [];
+  readonly #leaders = new Set<string>();
+  #members = '';
 
   readonly print: Print = (line, who, what) => {
     this.#events += 1;
     if (this.#tail.length === TAIL) this.#tail.shift();
     this.#tail.push(line);
-    if (who !== 'nemesis' && !TELLING_EVENTS.has(what)) return;
+    if (!this.#isTelling(who, what, line.slice(line.indexOf(what)))) return;
     if (this.#telling.length === TELLING + TAIL) {
       this.#telling.shift();
       this.#dropped += 1;
@@ -52,5 +54,23 @@ export class Outline {
       ...(skipped > 0 ? [`              … ${skipped} others so far; from here on everything`] : []),
       ...this.#tail,
     ];
+  }
+
+  #isTelling(who: string, what: string, text: string): boolean {
+    if (who === 'nemesis') return true;
+    if (what === 'becomes') return this.#isTellingRole(who, text);
+    if (what === 'works with') {
+      const isNews = text !== this.#members;
+      this.#members = text;
+      return isNews;
+    }
+    return TELLING_EVENTS.has(what) && !ORDINARY.test(text);
+  }
+
+  /** Who stands and who leads, and who no longer does. */
+  #isTellingRole(who: string, text: string): boolean {
+    const hasLed = this.#leaders.delete(who);
+    if (text.startsWith('becomes leader')) this.#leaders.add(who);
+    return hasLed || /^becomes (leader|candidate)/.test(text);
   }
 }

@@ -68,10 +68,11 @@ class Search {
     let before: SimulationRequest | undefined;
     while (before !== this.#request && !this.#isOver()) {
       before = this.#request;
-      await this.#fewerStrikes();
+      // First what makes every further run a shorter one.
       await this.#calmer();
       await this.#fewerNodes();
       await this.#fewerClients();
+      await this.#fewerStrikes();
       await this.#shorter();
     }
     this.#isMinimal = before === this.#request && !this.#isOver();

@@ -21,3 +21,27 @@ test('an outline of a short run is the run', () => {
   for (const line of lines) outline.print(line, 'n1', 'sends');
   expect(outline.lines()).toEqual(lines);
 });
+
+test('an outline tells of leaders and members what is new', () => {
+  const outline = new Outline();
+  const say = (who: string, what: string, details: string): void =>
+    outline.print(`${who} ${what} ${details}`, who, what);
+  say('n1', 'is', 'joining: holds no data yet');
+  say('n1', 'works with', 'voters n1 n2');
+  say('n2', 'works with', 'voters n1 n2');
+  say('n1', 'becomes', 'pre-candidate in term 1');
+  say('n1', 'becomes', 'candidate in term 2');
+  say('n2', 'becomes', 'follower in term 2');
+  say('n1', 'becomes', 'leader in term 2');
+  say('n1', 'becomes', 'follower in term 3');
+  say('n2', 'is', 'damaged: bit rot');
+  for (let event = 0; event < 15; event += 1) say('n1', 'sends', 'something');
+  expect(outline.lines().filter((line) => !line.includes('something'))).toEqual([
+    'n1 works with voters n1 n2',
+    'n1 becomes candidate in term 2',
+    'n1 becomes leader in term 2',
+    'n1 becomes follower in term 3',
+    'n2 is damaged: bit rot',
+    expect.stringContaining('4 others so far'),
+  ]);
+});

@@ -1,20 +1,11 @@
-import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { PLANTED_BUGS } from '../../src/sim/planted/bugs.ts';
 import { applyEdits } from '../../src/sim/planted/edit.ts';
+import { simulate } from '../support/sim-cli.ts';
 
-const main = fileURLToPath(new URL('../../dist/sim/main.js', import.meta.url));
 const packages = fileURLToPath(new URL('../../../packages/', import.meta.url));
-
-function simulate(...args: string[]): Promise<{ readonly code: number; readonly output: string }> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code), output: stdout + stderr });
-    });
-  });
-}
 
 describe('an edit', () => {
   const edit = { module: 'm', find: 'if (a) b;', replace: 'c;' };

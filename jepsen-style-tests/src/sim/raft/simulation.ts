@@ -26,6 +26,8 @@ export async function simulateRaft(options: SimulationRequest, print?: Print): P
   const trace = new Trace(print);
   const counters = new Counters();
   const profile = limited(drawProfile(Chance.of(seed, 'profile'), FAULTS, options.nodes), limits);
+  // Now: faults change the network while it runs.
+  const restless = restlessParts(profile);
   const onRejection = (reason: unknown): void => world.fail(reason);
   process.on('unhandledRejection', onRejection);
   let failure: Failure | undefined;
@@ -53,7 +55,7 @@ export async function simulateRaft(options: SimulationRequest, print?: Print): P
     traceHash: trace.hash(),
     counts: counters.all(),
     strikes,
-    restless: restlessParts(profile),
+    restless,
     failure,
   };
 }
@@ -94,8 +96,8 @@ class RaftSimulation {
     const members = names(1, profile.nodes);
     const spares = names(profile.nodes + 1, profile.spares);
     this.#nodes = [
-      ...members.map((id) => new SimNode(id, members, [], this.#around)),
-      ...spares.map((id) => new SimNode(id, [], members, this.#around)),
+      ...members.map((id) => new SimNode(id, members, this.#around)),
+      ...spares.map((id) => new SimNode(id, members, this.#around)),
     ];
     this.#clients = new Clients({
       world,
