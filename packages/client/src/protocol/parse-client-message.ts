@@ -41,20 +41,14 @@ export function parseClientMessage(raw: RawMessage): ClientMessage | undefined {
     case 'acquire':
       operation(raw);
       name(raw[4]);
-      uint(raw[5], 'wait');
-      if (!isAbsent(raw[6])) uint(raw[6], 'lease');
-      else raw[6] = null;
-      raw[7] = isAbsent(raw[7]) ? null : parseAcquireOptions(raw[7]);
+      acquisition(raw);
       return raw as unknown as ClientMessage;
     case 'acquire-all': {
       operation(raw);
       const names = list(raw[4], 'names', LIMITS.maxNamesPerAcquire);
       if (names.length === 0) throw new ProtocolError('names is empty');
       for (const item of names) name(item);
-      uint(raw[5], 'wait');
-      if (!isAbsent(raw[6])) uint(raw[6], 'lease');
-      else raw[6] = null;
-      raw[7] = isAbsent(raw[7]) ? null : parseAcquireOptions(raw[7]);
+      acquisition(raw);
       return raw as unknown as ClientMessage;
     }
     case 'release':
@@ -175,6 +169,14 @@ function operation(raw: RawMessage): void {
   uint(raw[1], 'session');
   if (uint(raw[2], 'seq') === 0) throw new ProtocolError('seq begins with 1');
   if (uint(raw[3], 'acked') >= (raw[2] as number)) throw new ProtocolError('acked is not below seq');
+}
+
+/** wait, lease, options: what asking for one name and for several have in common. */
+function acquisition(raw: RawMessage): void {
+  uint(raw[5], 'wait');
+  if (!isAbsent(raw[6])) uint(raw[6], 'lease');
+  else raw[6] = null;
+  raw[7] = isAbsent(raw[7]) ? null : parseAcquireOptions(raw[7]);
 }
 
 function name(value: unknown): void {

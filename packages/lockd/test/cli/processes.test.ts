@@ -43,6 +43,16 @@ async function clusterPorts(): Promise<[client: number, peer: number]> {
   }
 }
 
+/** `lockd cluster` on free ports, with its data in a folder of that name. */
+async function clusterFlags(
+  dataDir: string,
+  ...more: string[]
+): Promise<{ readonly args: readonly string[]; readonly clientPort: number }> {
+  const [clientPort, peerPort] = await clusterPorts();
+  const ports = ['--client-port', `${clientPort}`, '--peer-port', `${peerPort}`];
+  return { args: ['cluster', '--data-dir', join(directory, dataDir), ...ports, '-o', 'json', ...more], clientPort };
+}
+
 describe.skipIf(!isBuilt)('lockd start, as built', { timeout: TIMEOUT_MS }, () => {
   const flags = (name: string, dataDir: string, clientPort: number, peerPort: number, cluster: string): string[] => [
     ...['start', '--name', name, '--data-dir', dataDir],
@@ -86,18 +96,7 @@ describe.skipIf(!isBuilt)('lockd start, as built', { timeout: TIMEOUT_MS }, () =
 
 describe.skipIf(!isBuilt)('lockd cluster, status and run, as built', { timeout: TIMEOUT_MS }, () => {
   test('a cluster from start to the death of its leader and a second start', async () => {
-    const [clientPort, peerPort] = await clusterPorts();
-    const args = [
-      'cluster',
-      '--data-dir',
-      join(directory, 'three'),
-      '--client-port',
-      `${clientPort}`,
-      '--peer-port',
-      `${peerPort}`,
-      '-o',
-      'json',
-    ];
+    const { args, clientPort } = await clusterFlags('three');
     const cluster = new Process(args);
     try {
       const ready = await cluster.event('ready');
@@ -183,20 +182,8 @@ describe.skipIf(!isBuilt)('lockd cluster, status and run, as built', { timeout: 
   });
 
   test('run says how the command ended, or that it could not begin', async () => {
-    const [clientPort, peerPort] = await clusterPorts();
-    const cluster = new Process([
-      'cluster',
-      '--nodes',
-      '1',
-      '--data-dir',
-      join(directory, 'one'),
-      '--client-port',
-      `${clientPort}`,
-      '--peer-port',
-      `${peerPort}`,
-      '-o',
-      'json',
-    ]);
+    const { args, clientPort } = await clusterFlags('one', '--nodes', '1');
+    const cluster = new Process(args);
     try {
       await cluster.event('ready');
       const run = (...more: string[]): ReturnType<typeof lockd> =>
@@ -228,20 +215,8 @@ describe.skipIf(!isBuilt)('lockd cluster, status and run, as built', { timeout: 
   });
 
   test('a lost lock kills the command, and all it started', async () => {
-    const [clientPort, peerPort] = await clusterPorts();
-    const cluster = new Process([
-      'cluster',
-      '--nodes',
-      '1',
-      '--data-dir',
-      join(directory, 'lost'),
-      '--client-port',
-      `${clientPort}`,
-      '--peer-port',
-      `${peerPort}`,
-      '-o',
-      'json',
-    ]);
+    const { args, clientPort } = await clusterFlags('lost', '--nodes', '1');
+    const cluster = new Process(args);
     const pidFile = join(directory, 'pid');
     await cluster.event('ready');
     // The command ignores SIGTERM, and its child holds no terminal.
