@@ -5,6 +5,7 @@ import type { NodeStatus } from '@lockd/client/protocol';
 import { monotonicNs, waitFor } from '../clock.ts';
 import type { Random } from '../random.ts';
 import { dialerAmong } from './dialer.ts';
+import type { FakeClock } from './fake-clock.ts';
 import type { Network } from './network.ts';
 import { NodeProcess } from './node-process.ts';
 import { StatusPoller } from './status-poller.ts';
@@ -22,6 +23,8 @@ export interface ClusterOptions {
   readonly heartbeatMs?: number;
   /** Data directories by node name, where not inside `directory`. */
   readonly dataDirs?: ReadonlyMap<string, string>;
+  /** The wall clock of a node, where it shall be in our hands. */
+  readonly clockFor?: (name: string) => FakeClock | undefined;
 }
 
 export interface ClusterEvent {
@@ -88,6 +91,7 @@ export class Cluster {
           clientPort: clientPort.get(name) as number,
           peerPort: peerPort.get(name) as number,
           logFile: join(options.directory, `${name}.log`),
+          clock: options.clockFor?.(name),
         }),
       );
     }

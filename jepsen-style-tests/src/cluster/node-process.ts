@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, readFileSync, type WriteStream } from 'node:fs';
-import { waitFor, within } from '../clock.ts';
+import { monotonicNs, waitFor, wallMs, within } from '../clock.ts';
 import { registerChild } from './child-registry.ts';
+import type { FakeClock } from './fake-clock.ts';
 import { readJsonLines } from './json-lines.ts';
 
 export interface NodeSpec {
@@ -13,6 +14,8 @@ export interface NodeSpec {
   readonly peerPort: number;
   /** What the node says on stderr is appended here. */
   readonly logFile: string;
+  /** Its wall clock, where that is in our hands. */
+  readonly clock?: FakeClock | undefined;
 }
 
 export type NodeState = 'running' | 'stopped' | 'dead';
@@ -24,6 +27,8 @@ export class NodeProcess {
   starts = 0;
   /** How often it ended without having been asked to. */
   unexpectedExits = 0;
+  /** By how much the time in its newest line of log differed from ours, and when that line came. */
+  reportedWall: { readonly skewMs: number; readonly atNs: number } | undefined;
   onUnexpectedExit = (_code: number | null, _signal: NodeJS.Signals | null): void => {};
   #child: ChildProcess | undefined;
   #isPaused = false;
@@ -50,13 +55,17 @@ export class NodeProcess {
     if (this.#child !== undefined) throw new Error(`${this.spec.name} is running already`);
     this.starts++;
     this.#isEndExpected = false;
-    const child = spawn(process.execPath, [this.spec.bin, ...this.spec.args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [this.spec.bin, ...this.spec.args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.spec.clock?.environment },
+    });
     registerChild(child);
     this.#child = child;
     let tail = '';
     child.stderr.on('data', (chunk: Buffer) => {
       tail = (tail + chunk.toString()).slice(-2000);
       this.#log.write(chunk);
+      this.#readTime(chunk.toString());
     });
     let onReady = (): void => {};
     const ready = new Promise<'ready'>((resolve) => (onReady = () => resolve('ready')));
@@ -83,6 +92,11 @@ export class NodeProcess {
       throw new Error(
         `${this.spec.name} ${outcome === undefined ? `was not ready within ${timeoutMs} ms` : 'ended'}: ${tail.trim()}`,
       );
+  }
+
+  #readTime(text: string): void {
+    const last = [...text.matchAll(/"time":"([^"]+)"/g)].at(-1)?.[1];
+    if (last !== undefined) this.reportedWall = { skewMs: Date.parse(last) - wallMs(), atNs: monotonicNs() };
   }
 
   /** kill -9. Resolves when it is gone. */

@@ -62,7 +62,7 @@ export async function runEtcdControl(
         lanes: [],
         storePort: store.port,
       };
-      clients.push(new ClientProcess(spec, (report) => collector.take(name, report), WORKER));
+      clients.push(new ClientProcess(spec, (report) => collector.take(name, report), { script: WORKER }));
     }
     const ending = new AbortController();
     const endNs = monotonicNs() + options.seconds * 1e9;

@@ -1,5 +1,6 @@
 import { waitFor } from '../clock.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import type { FakeClock } from '../cluster/fake-clock.ts';
 import { WORKLOADS, type WorkerSpec, type WorkloadName } from '../workload/messages.ts';
 import { ClientProcess } from './client-process.ts';
 import type { Collector } from './collector.ts';
@@ -14,12 +15,21 @@ export class ClientPool {
   readonly #store: Store;
   readonly #options: JepsenOptions;
   readonly #troubles: string[];
+  readonly #clockFor: (name: string) => FakeClock | undefined;
   readonly #processes = new Set<ClientProcess>();
   #names = 0;
   #turn = 0;
   #isStopping = false;
 
-  constructor(cluster: Cluster, collector: Collector, store: Store, options: JepsenOptions, troubles: string[]) {
+  constructor(
+    cluster: Cluster,
+    collector: Collector,
+    store: Store,
+    options: JepsenOptions,
+    troubles: string[],
+    clockFor: (name: string) => FakeClock | undefined,
+  ) {
+    this.#clockFor = clockFor;
     this.#cluster = cluster;
     this.#collector = collector;
     this.#store = store;
@@ -102,7 +112,9 @@ export class ClientPool {
       lanes,
       storePort: this.#store.port,
     };
-    const client = new ClientProcess(spec, (report) => this.#collector.take(name, report));
+    const client = new ClientProcess(spec, (report) => this.#collector.take(name, report), {
+      clock: this.#clockFor(name),
+    });
     this.#processes.add(client);
     client.onDeath = (isExpected, stderr) => {
       this.#processes.delete(client);

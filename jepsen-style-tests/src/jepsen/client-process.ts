@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { within } from '../clock.ts';
 import { registerChild } from '../cluster/child-registry.ts';
+import type { FakeClock } from '../cluster/fake-clock.ts';
 import { readJsonLines } from '../cluster/json-lines.ts';
 import { isStopped } from '../cluster/node-process.ts';
 import type { Victim } from '../nemesis/fault.ts';
@@ -12,6 +13,7 @@ const CLIENT_WORKER = fileURLToPath(new URL('../workload/client-worker.js', impo
 /** One client of the run, in an operating system process of its own. */
 export class ClientProcess implements Victim {
   readonly spec: WorkerSpec;
+  readonly clock: FakeClock | undefined;
   isReady = false;
   isPaused = false;
   /** The sets it is just reading and writing. */
@@ -22,10 +24,20 @@ export class ClientProcess implements Victim {
   readonly #ended: Promise<void>;
   #isEndExpected = false;
   #onBlocked = (_ms: number): void => {};
+  #onClock = (_wallMs: number): void => {};
 
-  constructor(spec: WorkerSpec, onReport: (report: WorkerReport) => void, script: string = CLIENT_WORKER) {
+  constructor(
+    spec: WorkerSpec,
+    onReport: (report: WorkerReport) => void,
+    options: { readonly script?: string; readonly clock?: FakeClock | undefined } = {},
+  ) {
     this.spec = spec;
-    this.#child = spawn(process.execPath, [script, JSON.stringify(spec)], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.clock = options.clock;
+    const script = options.script ?? CLIENT_WORKER;
+    this.#child = spawn(process.execPath, [script, JSON.stringify(spec)], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...options.clock?.environment },
+    });
     registerChild(this.#child);
     let stderr = '';
     this.#child.stdin?.on('error', () => {});
@@ -35,6 +47,7 @@ export class ClientProcess implements Victim {
         const report = value as WorkerReport;
         if (report.type === 'ready') this.isReady = true;
         else if (report.type === 'blocked') this.#onBlocked(report.ms);
+        else if (report.type === 'clock') this.#onClock(report.wallMs);
         else if (report.type === 'work') this.atWork[report.isOn ? 'add' : 'delete'](report.set);
         onReport(report);
       });
@@ -80,6 +93,12 @@ export class ClientProcess implements Victim {
     const blocked = new Promise<number>((resolve) => (this.#onBlocked = resolve));
     this.#send({ type: 'block', ms });
     return within(blocked, ms + 10_000);
+  }
+
+  reportedWallMs(): Promise<number | undefined> {
+    const told = new Promise<number>((resolve) => (this.#onClock = resolve));
+    this.#send({ type: 'clock' });
+    return within(told, 3000);
   }
 
   /** Lets it finish what it does; kills it when that takes longer than `timeoutMs`. Resolves to whether it ended by itself. */

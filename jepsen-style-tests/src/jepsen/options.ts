@@ -20,7 +20,7 @@ export const USAGE: string = `npm run jepsen -- [options]
   --seed N          schedule of faults and workload (default: random, printed first)
   --out DIR         histories, logs and report.html (default: a new directory in ./jepsen-out)
   --workload A,B    ${WORKLOADS.join(', ')} (default: all)
-  --faults A,B      all, none, kill, pause, partition, network, disk, members, client, or single kinds (default: all)
+  --faults A,B      all, none, kill, pause, partition, network, disk, members, clock, client, or single kinds (default: all)
   --clients N       client processes that mix all workloads, beside two for the protected sets (default 4)
   --ttl MS          session TTL, at least four election time-outs (default 2500)
   --election-timeout MS   (default 500)

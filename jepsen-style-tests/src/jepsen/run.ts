@@ -6,6 +6,7 @@ import type { Excuse } from '../checker/excuses.ts';
 import type { Verdict } from '../checker/verdict.ts';
 import { every, monotonicNs, sleep, waitFor, wallMs, within } from '../clock.ts';
 import { Cluster, type ClusterEvent } from '../cluster/cluster.ts';
+import { FakeClock, fakeTimeLibrary } from '../cluster/fake-clock.ts';
 import { Network } from '../cluster/network.ts';
 import { mountSmallVolume } from '../nemesis/disk-faults.ts';
 import type { Fault, FaultContext, FaultRecord } from '../nemesis/fault.ts';
@@ -59,6 +60,11 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
     ? mountSmallVolume(volumeDirectory, SMALL_VOLUME_MB)
     : undefined;
   const smallVolume = volume === undefined ? undefined : { node: `n${options.nodes}`, directory: volumeDirectory };
+  const library = chosen.some(({ kind }) => kind.endsWith('clock-jump')) ? fakeTimeLibrary() : undefined;
+  const clocks = join(directory, 'clocks');
+  if (library !== undefined) mkdirSync(clocks, { recursive: true });
+  const clockFor = (name: string): FakeClock | undefined =>
+    library === undefined ? undefined : new FakeClock(library, join(clocks, name));
   const bin = join(root, 'packages/lockd/bin/lockd.js');
   if (!existsSync(bin)) throw new Error(`${bin} is not built`);
   const cluster = await Cluster.create(network, {
@@ -67,6 +73,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
     directory: join(directory, 'nodes'),
     electionTimeoutMs: options.electionTimeoutMs,
     random: new Random(process.pid * 7919 + (wallMs() % 1_000_000)),
+    clockFor,
     dataDirs: new Map(smallVolume === undefined ? [] : [[smallVolume.node, join(volumeDirectory, 'data')]]),
   });
   const collector = new Collector(directory);
@@ -77,7 +84,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
   }
 
   const stores = new Store();
-  const clients = new ClientPool(cluster, collector, stores, options, troubles);
+  const clients = new ClientPool(cluster, collector, stores, options, troubles, clockFor);
   const records: FaultRecord[] = [];
   const startNs = monotonicNs();
   const atSeconds = (): string => `${((monotonicNs() - startNs) / 1e9).toFixed(0).padStart(4)} s`;
@@ -106,6 +113,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
       holderAtWork: (timeoutMs) => clients.holderAtWork(timeoutMs, ending.signal),
       writesByOthers: (client) => stores.writesByOthers(client),
       signal: ending.signal,
+      hasFakeClocks: library !== undefined,
       smallVolume,
     };
     skipped = chosen.flatMap((fault) => {

@@ -1,4 +1,5 @@
 import type { Cluster } from '../cluster/cluster.ts';
+import type { FakeClock } from '../cluster/fake-clock.ts';
 import type { Random } from '../random.ts';
 
 /** A client process as a nemesis sees it. */
@@ -12,6 +13,10 @@ export interface Victim {
   killAndReplace(): Promise<void>;
   /** Keeps its event loop busy; resolves to for how long it was. */
   block(ms: number): Promise<number | undefined>;
+  /** Its wall clock, where that is in our hands. */
+  readonly clock: FakeClock | undefined;
+  /** What its wall clock says, in milliseconds since 1970. */
+  reportedWallMs(): Promise<number | undefined>;
 }
 
 export interface FaultContext {
@@ -26,6 +31,8 @@ export interface FaultContext {
   /** Ends early when the run does. */
   readonly signal: AbortSignal;
   /** A small volume for a node's data, where there is one: its directory and the node on it. */
+  /** The wall clocks of nodes and clients are in our hands. */
+  readonly hasFakeClocks: boolean;
   readonly smallVolume: { readonly node: string; readonly directory: string } | undefined;
 }
 

@@ -1,6 +1,7 @@
 import { monotonicNs, sleep } from '../clock.ts';
 import { Random } from '../random.ts';
 import { CLIENT_FAULTS } from './client-faults.ts';
+import { CLOCK_FAULTS } from './clock-faults.ts';
 import { DISK_FAULTS } from './disk-faults.ts';
 import type { Fault, FaultContext, FaultRecord } from './fault.ts';
 import { MEMBERSHIP_FAULTS } from './membership-faults.ts';
@@ -12,10 +13,11 @@ export const ALL_FAULTS: readonly Fault[] = [
   ...NETWORK_FAULTS,
   ...DISK_FAULTS,
   ...MEMBERSHIP_FAULTS,
+  ...CLOCK_FAULTS,
   ...CLIENT_FAULTS,
 ];
 
-/** By kind, or by group (`kill`, `pause`, `partition`, `disk`, `members`, `client`, `network`, `all`, `none`). Throws on an unknown name. */
+/** By kind, or by group (`kill`, `pause`, `partition`, `disk`, `members`, `clock`, `client`, `network`, `all`, `none`). Throws on an unknown name. */
 export function chooseFaults(names: readonly string[]): readonly Fault[] {
   const groups: Readonly<Record<string, (fault: Fault) => boolean>> = {
     all: () => true,
@@ -27,6 +29,7 @@ export function chooseFaults(names: readonly string[]): readonly Fault[] {
     network: (fault) => NETWORK_FAULTS.includes(fault),
     disk: (fault) => DISK_FAULTS.includes(fault),
     members: (fault) => MEMBERSHIP_FAULTS.includes(fault),
+    clock: (fault) => CLOCK_FAULTS.includes(fault),
     client: ({ track }) => track === 'client',
   };
   const chosen = new Set<Fault>();

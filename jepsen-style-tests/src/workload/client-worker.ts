@@ -1,5 +1,5 @@
 import { connect, LockdError, webSocketTransport } from '@lockd/client';
-import { monotonicNs, realTime, sleep } from '../clock.ts';
+import { monotonicNs, realTime, sleep, wallMs } from '../clock.ts';
 import { readJsonLines } from '../cluster/json-lines.ts';
 import { Random } from '../random.ts';
 import { LANES } from './lanes.ts';
@@ -15,6 +15,7 @@ async function main(spec: WorkerSpec): Promise<void> {
   readJsonLines(process.stdin, (value) => {
     const command = value as WorkerCommand;
     if (command.type === 'stop') stopping.abort();
+    else if (command.type === 'clock') report({ type: 'clock', wallMs: wallMs() });
     else if (command.type === 'block') {
       const startNs = monotonicNs();
       while (monotonicNs() - startNs < command.ms * 1e6);

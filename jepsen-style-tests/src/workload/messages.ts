@@ -40,6 +40,8 @@ export type WorkloadName = (typeof WORKLOADS)[number];
 export type WorkerCommand =
   /** Keeps the event loop busy. */
   | { readonly type: 'block'; readonly ms: number }
+  /** Tells what its wall clock says. */
+  | { readonly type: 'clock' }
   /** Begins nothing new, ends what it holds, closes, and exits. */
   | { readonly type: 'stop' };
 
@@ -66,6 +68,7 @@ export type WorkerReport =
   | { readonly type: 'trace'; readonly owner: string; readonly why: string; readonly messages: readonly string[] }
   | { readonly type: 'stall'; readonly from: number; readonly to: number }
   | { readonly type: 'blocked'; readonly ms: number }
+  | { readonly type: 'clock'; readonly wallMs: number }
   /** Between reading and writing what a lock protects. */
   | { readonly type: 'work'; readonly set: string; readonly isOn: boolean }
   /** An element was added, says the store. */

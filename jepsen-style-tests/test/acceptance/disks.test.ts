@@ -41,6 +41,7 @@ describe('real disks that fail (rows 40 and 41)', () => {
           victims: () => [],
           holderAtWork: () => Promise.resolve(undefined),
           writesByOthers: () => 0,
+          hasFakeClocks: false,
           signal: new AbortController().signal,
           smallVolume: volume === undefined ? undefined : { node: 'n2', directory: small },
         };
