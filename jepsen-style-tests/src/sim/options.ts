@@ -1,10 +1,12 @@
 import { parseArgs } from 'node:util';
-import type { Limits, SimulationRequest } from './simulation.ts';
+import { type Limits, type SimulationRequest, WORLDS, type WorldName } from './simulation.ts';
 
 export interface Options {
   readonly from: number;
   readonly to: number;
   readonly nodes: number | undefined;
+  /** Undefined: see `worldsOf`. */
+  readonly world: WorldName | undefined;
   readonly limits: Limits | undefined;
   readonly show: 'nothing' | 'outline' | 'trace' | 'hashes';
   /** How long a failure is shrunk, in real time. 0: not at all. */
@@ -19,6 +21,7 @@ const SHRINK_SECONDS = { asked: 120, range: 20 };
 export const USAGE: string = `npm run sim -- [options]
   --seed N            one seed (default: drawn from the clock)
   --seeds A..B        a range, both ends included; its first failure is shrunk for ${SHRINK_SECONDS.range} seconds
+  --world NAME        raft, or service; without it every seed is run in both
   --nodes N           members at first, 3 to 7 (default: drawn from the seed)
   --trace             every event in words
   --outline           who leads, faults, and the last events
@@ -48,6 +51,7 @@ export function parseOptions(args: readonly string[], freshSeed: () => number): 
       options: {
         seed: { type: 'string' },
         seeds: { type: 'string' },
+        world: { type: 'string' },
         nodes: { type: 'string' },
         trace: { type: 'boolean', default: false },
         outline: { type: 'boolean', default: false },
@@ -74,6 +78,8 @@ export function parseOptions(args: readonly string[], freshSeed: () => number): 
   if (seed !== undefined && !(Number.isSafeInteger(seed) && seed >= 0)) return '--seed is a whole number';
   if (range === null) return '--seeds is a range like 1..2000';
   if (seed !== undefined && range !== undefined) return 'either --seed or --seeds';
+  const world = WORLDS.find((name) => name === values.world);
+  if (values.world !== undefined && world === undefined) return `--world is ${WORLDS.join(' or ')}`;
   if (nodes !== undefined && !(Number.isInteger(nodes) && nodes >= 3 && nodes <= 7)) return '--nodes is 3 to 7';
   if (jobs !== undefined && !(Number.isInteger(jobs) && jobs >= 1)) return '--jobs is at least 1';
   if (seconds !== undefined && !(seconds >= 0)) return '--shrink-seconds is a number';
@@ -90,6 +96,7 @@ export function parseOptions(args: readonly string[], freshSeed: () => number): 
     from,
     to,
     nodes,
+    world,
     limits,
     show: values.trace ? 'trace' : values.outline ? 'outline' : values.hash ? 'hashes' : 'nothing',
     shrinkSeconds: seconds ?? usual,
@@ -98,11 +105,18 @@ export function parseOptions(args: readonly string[], freshSeed: () => number): 
   };
 }
 
+/** The worlds that every seed is run in: both, unless it is said, or something is asked for that belongs to one. */
+export function worldsOf({ world, limits }: Options, ofPlanted: WorldName | undefined): readonly WorldName[] {
+  const one = world ?? ofPlanted ?? (limits === undefined ? undefined : 'raft');
+  return one === undefined ? WORLDS : [one];
+}
+
 /** The options that ask for this run, for people to paste. */
-export function optionsOf({ seed, nodes, limits = {} }: SimulationRequest): string {
+export function optionsOf({ seed, world, nodes, limits = {} }: SimulationRequest): string {
   const { only, untilMs, gapMs, clients, calm } = limits;
   return [
     `--seed ${seed}`,
+    world === undefined ? [] : `--world ${world}`,
     nodes === undefined ? [] : `--nodes ${nodes}`,
     only === undefined ? [] : `--only ${only.length === 0 ? NONE : only.join(',')}`,
     untilMs === undefined ? [] : `--until ${untilMs / 1000}`,

@@ -2,56 +2,68 @@ import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Options } from './options.ts';
-import type { SimulationRequest, SimulationResult } from './simulation.ts';
+import type { SimulationRequest, SimulationResult, WorldName } from './simulation.ts';
 
 export interface RangeOutcome {
   readonly from: number;
   readonly to: number;
-  /** Seeds that ran. */
-  seeds: number;
+  /** Runs: seeds times worlds. */
+  runs: number;
   events: number;
   simulatedMs: number;
-  readonly counts: Map<string, number>;
-  /** Of the trace, by seed. */
-  readonly hashes: Map<number, string>;
+  /** By world, then by name. */
+  readonly counts: ReadonlyMap<WorldName, Map<string, number>>;
+  /** Of the traces, by seed, in the order of the worlds. */
+  readonly hashes: Map<number, string[]>;
   /** The failing seed that is smallest among those that were run. */
-  failed: SimulationResult | undefined;
+  failed: { readonly request: SimulationRequest; readonly result: SimulationResult } | undefined;
 }
 
 const PROGRESS_EVERY = 100;
 
 /** Runs a range on worker processes, each of which gets the next seed when it is done with one. Stops at a failure. */
-export async function runRange(options: Options, print: (line: string) => void): Promise<RangeOutcome> {
+export async function runRange(
+  options: Options,
+  worlds: readonly WorldName[],
+  print: (line: string) => void,
+): Promise<RangeOutcome> {
   const { from, to } = options;
   const outcome: RangeOutcome = {
     from,
     to,
-    seeds: 0,
+    runs: 0,
     events: 0,
     simulatedMs: 0,
-    counts: new Map(),
+    counts: new Map(worlds.map((world) => [world, new Map()])),
     hashes: new Map(),
     failed: undefined,
   };
-  let next = from;
-  const jobs = Math.min(options.jobs ?? availableParallelism(), to - from + 1);
+  const total = (to - from + 1) * worlds.length;
+  let next = 0;
+  const jobs = Math.min(options.jobs ?? availableParallelism(), total);
   const work = (): Promise<void> =>
     new Promise((resolve, reject) => {
       const args = [...(options.planted === undefined ? [] : ['--planted', options.planted])];
       const worker = fork(fileURLToPath(new URL('./seed-worker.js', import.meta.url)), args);
+      let request: SimulationRequest | undefined;
       const give = (): void => {
-        if (next > to || outcome.failed !== undefined) {
+        if (next >= total || outcome.failed !== undefined) {
           worker.disconnect();
           return;
         }
-        const request: SimulationRequest = { seed: next, nodes: options.nodes };
+        request = {
+          seed: from + Math.floor(next / worlds.length),
+          world: worlds[next % worlds.length],
+          nodes: options.nodes,
+        };
         worker.send(request);
         next += 1;
       };
       worker.on('message', (message: 'ready' | SimulationResult) => {
-        if (message !== 'ready') {
-          take(outcome, message);
-          if (outcome.seeds % PROGRESS_EVERY === 0) print(`${outcome.seeds} of ${to - from + 1} seeds`);
+        if (message !== 'ready' && request !== undefined) {
+          take(outcome, worlds, request, message);
+          if (outcome.runs % (PROGRESS_EVERY * worlds.length) === 0)
+            print(`${outcome.runs / worlds.length} of ${to - from + 1} seeds`);
         }
         give();
       });
@@ -65,13 +77,21 @@ export async function runRange(options: Options, print: (line: string) => void):
   return outcome;
 }
 
-function take(outcome: RangeOutcome, result: SimulationResult): void {
-  outcome.seeds += 1;
+function take(
+  outcome: RangeOutcome,
+  worlds: readonly WorldName[],
+  request: SimulationRequest,
+  result: SimulationResult,
+): void {
+  const world = request.world as WorldName;
+  outcome.runs += 1;
   outcome.events += result.events;
   outcome.simulatedMs += result.simulatedMs;
-  outcome.hashes.set(result.seed, result.traceHash);
-  for (const [name, count] of Object.entries(result.counts))
-    outcome.counts.set(name, (outcome.counts.get(name) ?? 0) + count);
-  if (result.failure !== undefined && (outcome.failed === undefined || result.seed < outcome.failed.seed))
-    outcome.failed = result;
+  const hashes = outcome.hashes.get(result.seed) ?? [];
+  hashes[worlds.indexOf(world)] = result.traceHash;
+  outcome.hashes.set(result.seed, hashes);
+  const counts = outcome.counts.get(world) as Map<string, number>;
+  for (const [name, count] of Object.entries(result.counts)) counts.set(name, (counts.get(name) ?? 0) + count);
+  if (result.failure !== undefined && (outcome.failed === undefined || result.seed < outcome.failed.result.seed))
+    outcome.failed = { request, result };
 }

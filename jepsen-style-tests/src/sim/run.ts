@@ -1,12 +1,13 @@
 import { monotonicNs } from '../clock.ts';
 import { printFailure } from './failure.ts';
-import type { Options } from './options.ts';
+import { type Options, worldsOf } from './options.ts';
 import { Outline } from './outline.ts';
-import { simulateRaft } from './raft/simulation.ts';
+import { PLANTED_BUGS } from './planted/bugs.ts';
 import { runRange } from './range.ts';
 import { reportShrunk } from './shrink-report.ts';
-import type { SimulationRequest, SimulationResult } from './simulation.ts';
+import type { SimulationRequest, SimulationResult, WorldName } from './simulation.ts';
 import { reportRange } from './summary.ts';
+import { simulate } from './worlds.ts';
 
 /** Runs what the options ask for; the exit code. */
 export async function run(options: Options): Promise<number> {
@@ -15,41 +16,44 @@ export async function run(options: Options): Promise<number> {
   };
   if (options.show !== 'hashes')
     print(options.from === options.to ? `seed ${options.from}` : `seeds ${options.from}..${options.to}`);
-  return options.from === options.to ? runOne(options, print) : runMany(options, print);
+  const bug = PLANTED_BUGS.find(({ name }) => name === options.planted);
+  const worlds = worldsOf(options, bug === undefined ? undefined : (bug.world ?? 'raft'));
+  if (options.from !== options.to) return runMany(options, worlds, print);
+  let code = 0;
+  for (const world of worlds) code = Math.max(code, await runOne(options, world, print));
+  return code;
 }
 
-async function runMany(options: Options, print: (line: string) => void): Promise<number> {
+async function runMany(options: Options, worlds: readonly WorldName[], print: (line: string) => void): Promise<number> {
   const startNs = monotonicNs();
-  const outcome = await runRange(options, options.show === 'hashes' ? () => undefined : print);
+  const outcome = await runRange(options, worlds, options.show === 'hashes' ? () => undefined : print);
   const seconds = (monotonicNs() - startNs) / 1e9;
   const { failed } = outcome;
   if (options.show === 'hashes') {
-    for (const [seed, hash] of [...outcome.hashes].sort(([left], [right]) => left - right))
-      printHash(seed, hash, print);
+    for (const [seed, hashes] of [...outcome.hashes].sort(([left], [right]) => left - right))
+      printHash(seed, hashes.join(' '), print);
     return failed === undefined ? 0 : 1;
   }
-  if (failed !== undefined) await fail(failed, { seed: failed.seed, nodes: options.nodes }, options, print);
-  return reportRange(outcome, seconds, print);
+  if (failed !== undefined) await fail(failed.result, failed.request, options, print);
+  return reportRange(outcome, worlds, seconds, print);
 }
 
-async function runOne(options: Options, print: (line: string) => void): Promise<number> {
+async function runOne(options: Options, world: WorldName, print: (line: string) => void): Promise<number> {
   const startNs = monotonicNs();
   const { from: seed, nodes, limits, show } = options;
   const outline = new Outline();
-  const result = await simulateRaft(
-    { seed, nodes, limits },
-    show === 'trace' ? print : show === 'outline' ? outline.print : undefined,
-  );
+  const request = { seed, world, nodes, limits };
+  const result = await simulate(request, show === 'trace' ? print : show === 'outline' ? outline.print : undefined);
   const seconds = (monotonicNs() - startNs) / 1e9;
   if (show === 'hashes') {
     printHash(seed, result.traceHash, print);
     return result.failure === undefined ? 0 : 1;
   }
   if (show === 'outline') for (const line of outline.lines()) print(line);
-  if (result.failure !== undefined) await fail(result, { seed, nodes, limits }, options, print);
+  if (result.failure !== undefined) await fail(result, request, options, print);
   else for (const [name, count] of Object.entries(result.counts)) print(`${String(count).padStart(8)}  ${name}`);
   print(
-    `trace ${result.traceHash}  nodes=${result.nodes}  steps=${result.steps}  events=${result.events}  simulated ${Math.round(result.simulatedMs / 1000)} s in ${seconds.toFixed(2)} s`,
+    `trace ${result.traceHash}  world=${world}  nodes=${result.nodes}  steps=${result.steps}  events=${result.events}  simulated ${Math.round(result.simulatedMs / 1000)} s in ${seconds.toFixed(2)} s`,
   );
   return result.failure === undefined ? 0 : 1;
 }
@@ -64,7 +68,7 @@ async function fail(
   if (failure === undefined) return;
   if (show === 'nothing') for (const line of failure.events) print(line);
   printFailure(result, request, { planted, show: '--trace', note: 'last 30 events above' }, print);
-  if (shrinkSeconds > 0) await reportShrunk(simulateRaft, request, result, { seconds: shrinkSeconds, planted }, print);
+  if (shrinkSeconds > 0) await reportShrunk(simulate, request, result, { seconds: shrinkSeconds, planted }, print);
 }
 
 function printHash(seed: number, hash: string, print: (line: string) => void): void {

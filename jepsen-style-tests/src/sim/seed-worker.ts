@@ -3,9 +3,9 @@ import type { SimulationRequest } from './simulation.ts';
 
 const [, , , planted] = process.argv;
 if (planted !== undefined) plant(planted);
-const { simulateRaft } = await import('./raft/simulation.ts');
+const { simulate } = await import('./worlds.ts');
 
 process.on('message', (request: SimulationRequest) => {
-  void simulateRaft(request).then((result) => process.send?.(result));
+  void simulate(request).then((result) => process.send?.(result));
 });
 process.send?.('ready');

@@ -15,9 +15,18 @@ export interface Limits {
   readonly calm?: readonly string[] | undefined;
 }
 
+/**
+ * What a seed is run in. `raft`: Raft alone, with every fault of disks and members there is. `service`: whole nodes and
+ * many clients with the SDK, with the faults of clocks, processes and links between them all.
+ */
+export const WORLDS = ['raft', 'service'] as const;
+export type WorldName = (typeof WORLDS)[number];
+
 /** Which run: the same request gives the same run, event by event. */
 export interface SimulationRequest {
   readonly seed: number;
+  /** Default: raft. */
+  readonly world?: WorldName | undefined;
   /** Members at first. Default: drawn from the seed. */
   readonly nodes?: number | undefined;
   readonly limits?: Limits | undefined;

@@ -42,7 +42,9 @@ describe('a bug planted in the shipped code', () => {
         '0',
       );
       expect(output).toMatch(/^FAIL /m);
-      expect(output).toMatch(new RegExp(`^ {2}replay: npm run sim -- --seed \\d+ --planted ${name} --trace`, 'm'));
+      expect(output).toMatch(
+        new RegExp(`^ {2}replay: npm run sim -- --seed \\d+ --world \\w+ --planted ${name} --trace`, 'm'),
+      );
       expect(code).toBe(1);
     },
     120_000,

@@ -1,3 +1,4 @@
+import type { WorldName } from '../simulation.ts';
 import type { Edit } from './edit.ts';
 
 /** A mistake that others have made, put into the shipped code at load time: the simulator must find it. */
@@ -7,6 +8,8 @@ export interface PlantedBug {
   readonly row: number | undefined;
   readonly what: string;
   readonly edits: readonly Edit[];
+  /** The world that shows it. Default: raft. */
+  readonly world?: WorldName;
   /** A seed that shows it. */
   readonly seed: number;
 }

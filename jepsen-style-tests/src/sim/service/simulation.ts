@@ -1,0 +1,327 @@
+import { InvariantViolation, type NodeId, nodeId } from '@lockd/raft';
+import { Collector } from '../../jepsen/collector.ts';
+import { judgeRun } from '../../jepsen/run-checks.ts';
+import { WORKLOADS, type WorkloadName } from '../../workload/messages.ts';
+import { RaftChecker } from '../raft/checker.ts';
+import type { Failure, Limits, Print, SimulationRequest, SimulationResult, Strike } from '../simulation.ts';
+import { Chance } from '../world/chance.ts';
+import { Counters } from '../world/counters.ts';
+import { Trace } from '../world/trace.ts';
+import { Violation } from '../world/violation.ts';
+import { World } from '../world/world.ts';
+import { Beliefs } from './beliefs.ts';
+import { Internet } from './internet.ts';
+import { SERVICE_FAULTS, ServiceNemesis } from './nemesis.ts';
+import { CHAOS_US, calmed, drawServiceProfile, restlessParts, type ServiceProfile } from './profile.ts';
+import { clientUrlOf, type NodeSurroundings, ServiceNode } from './service-node.ts';
+import { SimClient } from './sim-client.ts';
+import { Truth } from './truth.ts';
+
+/** Clients go on for so long once a quorum is healed. */
+const CALM_US = 4_000_000;
+/** Longest wait of any lane. */
+const LONGEST_WAIT_MS = 20_000;
+/** Elections that a healed quorum may need, in election time-outs. */
+const LIVENESS_TIMEOUTS = 40;
+const MIN_OPERATIONS = 200;
+
+/** Those that need a store beside the service are left to real processes. */
+const LANE_NAMES: readonly WorkloadName[] = WORKLOADS.filter((name) => name !== 'fenced' && name !== 'unfenced');
+
+/** One run of a whole cluster with its clients, from one seed. */
+export async function simulateService(request: SimulationRequest, print?: Print): Promise<SimulationResult> {
+  const { seed, limits = {} } = request;
+  const world = new World();
+  const trace = new Trace(print);
+  const counters = new Counters();
+  const profile = limited(
+    drawServiceProfile(Chance.of(seed, 'service profile'), SERVICE_FAULTS, request.nodes),
+    limits,
+  );
+  const onRejection = (reason: unknown): void => world.fail(reason);
+  process.on('unhandledRejection', onRejection);
+  let failure: Failure | undefined;
+  let strikes: readonly Strike[] = [];
+  let faultsEndedMs: number | undefined;
+  try {
+    const run = new ServiceSimulation(seed, world, trace, counters, profile, limits);
+    strikes = run.strikes;
+    await run.chaos(limits.untilMs === undefined ? CHAOS_US : Math.min(CHAOS_US, 1000 * limits.untilMs));
+    faultsEndedMs = Math.floor(world.nowUs / 1000);
+    await run.liveness();
+    run.judge();
+  } catch (error) {
+    failure = describe(error, trace);
+  } finally {
+    process.off('unhandledRejection', onRejection);
+  }
+  return {
+    seed,
+    nodes: profile.nodes,
+    clients: profile.clients,
+    steps: world.steps,
+    events: trace.count,
+    simulatedMs: Math.floor(world.nowUs / 1000),
+    faultsEndedMs,
+    traceHash: trace.hash(),
+    counts: counters.all(),
+    strikes,
+    restless: restlessParts(profile),
+    failure,
+  };
+}
+
+class ServiceSimulation {
+  readonly #world: World;
+  readonly #trace: Trace;
+  readonly #counters: Counters;
+  readonly #profile: ServiceProfile;
+  readonly #chance: Chance;
+  readonly #internet: Internet;
+  readonly #collector = new Collector();
+  readonly #beliefs: Beliefs;
+  readonly #truth: Truth;
+  readonly #nodes: readonly ServiceNode[];
+  readonly #clients: readonly SimClient[];
+  readonly #nemesis: ServiceNemesis;
+  /** Nothing was left out that work needs. */
+  readonly #isWhole: boolean;
+  readonly #leadersSinceNs: number[] = [];
+  #healedNs = 0;
+
+  constructor(seed: number, world: World, trace: Trace, counters: Counters, profile: ServiceProfile, limits: Limits) {
+    this.#isWhole = limits.untilMs === undefined && limits.clients === undefined;
+    this.#world = world;
+    this.#trace = trace;
+    this.#counters = counters;
+    this.#profile = profile;
+    this.#chance = Chance.of(seed, 'service end');
+    const internet = new Internet(world, Chance.of(seed, 'internet'), profile.streams, counters);
+    this.#internet = internet;
+    const checker = new RaftChecker();
+    this.#beliefs = new Beliefs(
+      world,
+      profile,
+      () => this.#clients,
+      () => this.#truth,
+    );
+    this.#truth = new Truth(this.#beliefs, counters);
+    const nodes: NodeSurroundings = {
+      world,
+      trace,
+      counters,
+      internet,
+      checker,
+      truth: this.#truth,
+      profile,
+      diskChance: Chance.of(seed, 'service disk'),
+      clockChance: Chance.of(seed, 'service clocks'),
+      nodeChance: Chance.of(seed, 'service nodes'),
+      onTransition: (node, event) => {
+        if (event.type === 'role' && event.state.role === 'leader') this.#leadersSinceNs.push(world.nowUs * 1000);
+        this.#nemesis.onTransition(node, event);
+      },
+      onEndStored: (node, session) => this.#nemesis.onEndStored(node, session),
+    };
+    const members = Array.from({ length: profile.nodes }, (_, position): NodeId => nodeId(`n${position + 1}`));
+    this.#nodes = members.map((id) => new ServiceNode(id, members, nodes));
+    const lanes = Chance.of(seed, 'service lanes');
+    const kinds = lanes.sample(LANE_NAMES, lanes.between(3, LANE_NAMES.length));
+    this.#clients = Array.from(
+      { length: profile.clients },
+      (_, position) =>
+        new SimClient(`c${position + 1}`, lanes.split(`c${position + 1}`).sample(kinds, profile.lanesPerClient), {
+          seed,
+          world,
+          trace,
+          counters,
+          internet,
+          profile,
+          collector: this.#collector,
+          endpoints: members.map(clientUrlOf),
+          onReceived: (client) => this.#beliefs.received(client),
+        }),
+    );
+    this.#nemesis = new ServiceNemesis(
+      { world, trace, counters, internet, profile },
+      this.#nodes,
+      this.#clients,
+      Chance.of(seed, 'service faults'),
+      Chance.of(seed, 'service ambushes'),
+      limits,
+    );
+    checker.founded();
+  }
+
+  /** A cluster founds itself, clients come, and everything that can go wrong does. */
+  async chaos(lastsUs: number): Promise<void> {
+    for (const node of this.#nodes) this.#world.in(this.#chance.below(200_000), () => node.start());
+    for (const client of this.#clients) this.#world.in(this.#chance.below(1_000_000), () => client.start());
+    this.#nemesis.start();
+    await this.#world.run(lastsUs);
+  }
+
+  get strikes(): readonly Strike[] {
+    return this.#nemesis.strikes;
+  }
+
+  /**
+   * A quorum is healed and every other fault stays, clients that vanish among them: whoever is left gets served, and what
+   * the vanished held comes free.
+   */
+  async liveness(): Promise<void> {
+    const { electionTimeoutMs, ttlMs, streams } = this.#profile;
+    const majority = Math.floor(this.#nodes.length / 2) + 1;
+    const core = this.#chance.sample(this.#nodes, this.#chance.between(majority, this.#nodes.length));
+    const rest = this.#nodes.filter((node) => !core.includes(node));
+    const gone = this.#clients.filter((_client, position) => position > 0 && this.#chance.oneIn(3));
+    const left = this.#clients.filter((client) => !gone.includes(client));
+    this.#nemesis.heal();
+    this.#healedNs = this.#world.nowUs * 1000;
+    this.#trace.event(
+      this.#world.nowUs,
+      'nemesis',
+      'heals',
+      () =>
+        `${core.map((node) => node.id).join(' ')} ${left.map((client) => client.host).join(' ')}; the others stay broken`,
+      core.length,
+    );
+    this.#internet.shape.extraDelayUs = 0;
+    for (const node of rest) this.#breakForGood(node, this.#chance.pick(['dead', 'dark', 'cut off', 'mute', 'frozen']));
+    for (const client of gone) this.#vanish(client, this.#chance.pick(['dead', 'dark', 'cut off', 'frozen']));
+    for (const node of core) {
+      node.process?.wakeUp();
+      if (!node.isUp) node.start();
+    }
+    for (const client of left) {
+      client.wakeUp();
+      if (!client.isUp) client.start();
+    }
+    const serveMs = LIVENESS_TIMEOUTS * (2 * electionTimeoutMs + streams.maxDelayUs / 250) + 4_000;
+    await this.#world.run(this.#world.nowUs + CALM_US);
+    for (const client of left) client.finish();
+    const boundMs = serveMs + LONGEST_WAIT_MS + 2 * ttlMs;
+    const areDone = (): boolean => left.every((client) => client.isDone);
+    await this.#world.run(this.#world.nowUs + boundMs * 1000, areDone);
+    if (!areDone())
+      throw new Violation(
+        'liveness',
+        `${left
+          .filter((client) => !client.isDone)
+          .map((client) => client.name)
+          .join(', ')} still waits for an answer ${boundMs} ms after a quorum was healed: ${this.#inWords(core)}`,
+      );
+    // The vanished are given their TTL anew by whoever leads last.
+    const freedMs = serveMs + 2 * ttlMs;
+    const isFree = (): boolean => {
+      const { sessions, held, waiting } = this.#truth.table.counters();
+      return sessions + held + waiting === 0;
+    };
+    await this.#world.run(this.#world.nowUs + freedMs * 1000, isFree);
+    if (!isFree())
+      throw new Violation(
+        'expiry upper bound',
+        `${JSON.stringify(this.#truth.table.counters())} ${freedMs} ms after everybody has left`,
+      );
+    for (const node of this.#nodes) node.takeCounters();
+  }
+
+  /** The history of all clients, before the judge of the real processes. */
+  judge(): void {
+    for (const client of this.#clients) if (!client.isDone) this.#collector.died(client.name);
+    this.#collector.completeThefts();
+    this.#counters.add('beliefs checked', this.#beliefs.checked);
+    this.#counters.add('answered operations', this.#collector.operationCount);
+    const verdicts = judgeRun({
+      collector: this.#collector,
+      expiry: {
+        ttlNs: this.#profile.ttlMs * 1e6,
+        leadersSinceNs: this.#leadersSinceNs,
+        excuses: [{ fromNs: 0, toNs: this.#healedNs + CALM_US * 1000 }],
+      },
+      stored: new Map(),
+      frozenUnfencedHolders: 0,
+      leftovers: [],
+      silentClients: [],
+      troubles: [],
+    });
+    for (const { check, outcome, summary, failures } of verdicts) {
+      if (outcome === 'undecided') this.#counters.add(`history undecided: ${check}`);
+      if (outcome !== 'fail') continue;
+      const story = failures[0]?.story.join('\n') ?? '';
+      throw new Violation(check, story === '' ? summary : `${summary}\n${story}`);
+    }
+    const asked = this.#counters.get('client operations');
+    if (this.#isWhole && asked < MIN_OPERATIONS)
+      throw new Violation('enough happens', `clients asked ${asked} times, and ${MIN_OPERATIONS} are the least`);
+  }
+
+  #breakForGood(node: ServiceNode, how: string): void {
+    this.#say('leaves', `${node.id} ${how}`);
+    this.#counters.add(`left ${how}`);
+    node.onExit = () => undefined;
+    this.#nemesis.holdDown(node);
+    const hosts = [...this.#nodes.map(({ id }) => id), ...this.#clients.map(({ host }) => host)];
+    if (how === 'dead') node.kill();
+    else if (how === 'dark') node.losePower();
+    else if (how === 'frozen') node.process?.stall(1_000_000_000_000);
+    else
+      for (const host of hosts) {
+        if (host === node.id) continue;
+        this.#internet.cut(node.id, host);
+        if (how === 'cut off') this.#internet.cut(host, node.id);
+      }
+  }
+
+  #vanish(client: SimClient, how: string): void {
+    this.#say('takes away', `${client.host} ${how}`);
+    this.#counters.add(`client vanished: ${how}`);
+    this.#nemesis.holdDown(client);
+    if (how === 'dead' || how === 'dark') client.crash(how === 'dark');
+    else if (how === 'frozen') client.stall(1_000_000_000_000);
+    else
+      for (const { id } of this.#nodes) {
+        this.#internet.cut(client.host, id);
+        this.#internet.cut(id, client.host);
+      }
+  }
+
+  #say(what: string, details: string): void {
+    this.#trace.event(this.#world.nowUs, 'nemesis', what, () => details);
+  }
+
+  #inWords(core: readonly ServiceNode[]): string {
+    return core
+      .map((node) => {
+        const { status } = node;
+        const inside =
+          status === undefined
+            ? ''
+            : ` ${status.role} term ${status.term} log ${status.lastIndex} committed ${status.commitIndex}`;
+        return `${node.id} ${node.condition}${inside}`;
+      })
+      .join('; ');
+  }
+}
+
+function limited(profile: ServiceProfile, limits: Limits): ServiceProfile {
+  const { clients = profile.clients, calm = [] } = limits;
+  return { ...calmed(profile, calm), clients: Math.min(clients, profile.clients) };
+}
+
+function describe(error: unknown, trace: Trace): Failure {
+  const promise =
+    error instanceof Violation
+      ? error.promise
+      : error instanceof InvariantViolation
+        ? "the code's own invariant"
+        : 'no unexpected error';
+  const message = error instanceof Violation ? error.message : `${promise}: ${String(error)}`;
+  return {
+    promise,
+    isForeseen: error instanceof Violation,
+    message,
+    stack: error instanceof Error ? (error.stack ?? '') : '',
+    events: trace.last(),
+  };
+}
