@@ -4,6 +4,7 @@ import {
   ENTRY_KIND,
   type EntryRun,
   type LogIndex,
+  type Message,
   type NodeId,
   quorumVote,
   sameVoters,
@@ -33,6 +34,8 @@ interface Watched {
   promisedVote: NodeId | undefined;
   /** What it holds was spoilt on purpose: it may refuse, it may not forget without saying so. */
   isSpoilt: boolean;
+  /** It is an older copy of what it was, and everybody who might answer knows: it may promise nothing. */
+  isRolledBack: boolean;
 }
 
 interface CommittedEntry {
@@ -120,12 +123,21 @@ export class RaftChecker {
       promisedTerm: 0,
       promisedVote: undefined,
       isSpoilt: false,
+      isRolledBack: false,
     });
   }
 
   spoilt(name: string): void {
     const node = this.#node(name);
     node.isSpoilt = true;
+  }
+
+  /** The directory was replaced by an older copy of it. */
+  rolledBack(name: NodeId): void {
+    this.newDirectory(name, this.#node(name).durable);
+    const node = this.#node(name);
+    node.isSpoilt = true;
+    node.isRolledBack = true;
   }
 
   newProcess(name: string): void {
@@ -403,6 +415,11 @@ export class RaftChecker {
   #sent(node: Watched, event: Extract<TraceEvent, { type: 'send' }>, state: TraceState): void {
     const { message } = event;
     const { durable, name } = node;
+    if (node.isRolledBack && isPromise(message))
+      throw new Violation(
+        'rolled-back directories',
+        `${name}, whose directory was rolled back, takes part in term ${message.term}: ${message.type} to ${message.to}`,
+      );
     if (message.type === 'vote-response' && message.granted && !message.preVote)
       this.#voted(node, message.term, message.to);
     else if (message.type === 'vote-request' && !message.preVote) {
@@ -457,5 +474,19 @@ export class RaftChecker {
     if (term <= node.promisedTerm) return;
     node.promisedTerm = term;
     node.promisedVote = undefined;
+  }
+}
+
+/** Others rely on it. */
+function isPromise(message: Message): boolean {
+  switch (message.type) {
+    case 'vote-response':
+      return message.granted && !message.preVote;
+    case 'vote-request':
+      return !message.preVote;
+    case 'append-response':
+      return message.success;
+    default:
+      return false;
   }
 }

@@ -1,5 +1,5 @@
 import type { Configuration, ConfigurationChange, NodeId, TraceEvent } from '@lockd/raft';
-import { changeConfiguration, isVoter, membersOf } from '@lockd/raft';
+import { changeConfiguration, isVoter, membersOf, quorumVote } from '@lockd/raft';
 import { StorageError } from '@lockd/raft/node';
 import type { Limits, Strike } from '../simulation.ts';
 import type { Chance } from '../world/chance.ts';
@@ -35,6 +35,7 @@ export const FAULTS: readonly string[] = [
   'restart',
   'bit rot',
   'wiped directory',
+  'rolled-back directory',
 ];
 
 const SECOND_US = 1_000_000;
@@ -67,6 +68,8 @@ export class Faults {
   /** Nodes whose data is gone or refused, until the cluster has removed them. */
   readonly #lost = new Set<SimNode>();
   readonly #heldDown = new Set<SimNode>();
+  /** Nodes with an older copy of their directory, which everybody who runs remembers. */
+  readonly #rolledBack = new Set<SimNode>();
   /** Changes that a leader has taken, and that may not be on any disk yet. */
   #proposed: { readonly index: number; readonly term: number; readonly configuration: Configuration }[] = [];
 
@@ -85,7 +88,10 @@ export class Faults {
     this.#limits = limits;
     this.#only = limits.only === undefined ? undefined : new Set(limits.only);
     this.#enabled = FAULTS.filter((fault) => around.profile.faults.has(fault));
-    for (const node of nodes) node.onExit = () => this.#restartSoon(node, 2 * SECOND_US);
+    for (const node of nodes) {
+      node.onExit = () => this.#restartSoon(node, 2 * SECOND_US);
+      node.onEnd = () => this.#forgetsOthers(node);
+    }
   }
 
   /** Nodes that the cluster cannot count on any more. */
@@ -340,6 +346,9 @@ export class Faults {
       case 'wiped directory':
         this.#wipe(node, strike);
         break;
+      case 'rolled-back directory':
+        this.#rollBack(node, strike);
+        break;
       default:
         throw new Error(`nobody knows how to inject ${fault}`);
     }
@@ -471,8 +480,9 @@ export class Faults {
       // It is out, and a new directory may come in under its name, once its process has been heard of.
       this.#lost.delete(node);
       this.#around.counters.add('lost node replaced');
+      this.#rolledBack.delete(node);
       if (node.isUp) node.kill();
-      node.wipe();
+      node.replace();
       node.start();
       this.#around.world.in(SECOND_US, () => {
         const now = this.#nodes.find((candidate) => candidate.isLeader);
@@ -502,7 +512,7 @@ export class Faults {
     if (node?.condition !== 'removed' || chance.oneIn(2)) return;
     if (this.#around.configurations().some((one) => membersOf(one).includes(id))) return;
     node.kill();
-    node.wipe();
+    node.replace();
     node.start();
   }
 
@@ -566,12 +576,59 @@ export class Faults {
   }
 
   #wipe(node: SimNode, strike: Drawn): void {
-    if (!this.#canLose(node)) return;
+    if (!this.#canLose(node) || this.#couldBeFoundedAgain(node)) return;
     this.#struck(strike);
     this.#lost.add(node);
     if (node.isUp) node.kill();
     node.wipe();
     this.#restartSoon(node, strike.chance.between(1_000, SECOND_US));
+  }
+
+  /**
+   * A majority of the first members that hold nothing, or nothing but the bootstrap configuration, found the cluster: nobody
+   * among them could know that there was one already.
+   */
+  #couldBeFoundedAgain(emptied: SimNode): boolean {
+    const founders = this.#nodes.slice(0, this.#around.profile.nodes);
+    const empty = founders.filter((founder) => founder === emptied || founder.durable.lastIndex <= 1);
+    return empty.length * 2 > founders.length;
+  }
+
+  /**
+   * Puts an older copy in the place of a directory, where it must be noticed: the copy is of an earlier start, and everybody
+   * who might answer remembers a later one. The first strike at a node makes the copy.
+   */
+  #rollBack(node: SimNode, strike: Drawn): void {
+    const { copy, driver } = node;
+    const configuration = node.status?.configuration;
+    if (copy === undefined) {
+      // Alone it would need nobody's vote, and so nobody who remembers.
+      const isAlone = configuration === undefined || quorumVote(configuration, (id) => id === node.id) === 'won';
+      if (node.condition === 'serving' && !isAlone && driver?.isConfigurationConfirmed() === true) node.copyDirectory();
+      return;
+    }
+    const { instanceId, incarnation } = copy;
+    const mayAnswer = this.#others(node).filter((other) => other.condition !== 'damaged');
+    const isRemembered = mayAnswer.every((other) => other.isUp && other.hasSeenAfter(instanceId, incarnation));
+    if (!isRemembered || !this.#canLose(node)) return;
+    this.#struck(strike);
+    this.#lost.add(node);
+    if (node.isUp) node.kill();
+    node.rollBack();
+    this.#rolledBack.add(node);
+    this.#around.checker.rolledBack(node.id);
+    this.#restartSoon(node, strike.chance.between(1_000, SECOND_US));
+  }
+
+  /** What a process knew of others' directories is gone with it: an older copy that it could have noticed is none of the faults any more. */
+  #forgetsOthers(ended: SimNode): void {
+    for (const node of this.#rolledBack) {
+      if (node === ended || node.disk.names().files.includes('damaged')) continue;
+      this.#rolledBack.delete(node);
+      if (node.isUp) node.kill();
+      node.replace();
+      this.#restartSoon(node, SECOND_US);
+    }
   }
 
   // ------------------------------------------------------------------------------------------------

@@ -49,11 +49,19 @@ export type ReadAnswer =
   | { readonly type: 'done'; readonly state: ListState }
   | { readonly type: 'refused'; readonly leader: NodeId | undefined };
 
+/** A data directory as it was at one of its starts. */
+export interface DirectoryCopy {
+  readonly instanceId: string;
+  readonly incarnation: number;
+  putBack(): void;
+}
+
 /** One member: its machine with a disk that outlives its processes, and the process that runs there now, if any. */
 export class SimNode {
   readonly id: NodeId;
-  readonly #initialCluster: readonly NodeId[];
-  readonly #seeds: readonly NodeId[];
+  readonly #peers: readonly NodeId[];
+  /** Started as one that is to be admitted, not as a founder. */
+  #isJoining: boolean;
   readonly #around: Surroundings;
   readonly #diskChance: Chance;
   readonly #clockChance: Chance;
@@ -75,11 +83,17 @@ export class SimNode {
   #condition: NodeCondition | undefined;
   /** Called when a process ends by itself; the operator decides when it starts again. */
   onExit: (node: SimNode, why: string) => void = () => undefined;
+  /** Called when a process has ended, whatever ended it. */
+  onEnd: (node: SimNode) => void = () => undefined;
+  /** Directories that this process has let in, and the latest start of each. */
+  readonly #seen = new Map<string, number>();
+  #copy: DirectoryCopy | undefined;
 
-  constructor(id: NodeId, initialCluster: readonly NodeId[], seeds: readonly NodeId[], around: Surroundings) {
+  /** `founders`: the first members of the cluster. */
+  constructor(id: NodeId, founders: readonly NodeId[], around: Surroundings) {
     this.id = id;
-    this.#initialCluster = initialCluster;
-    this.#seeds = seeds;
+    this.#peers = founders;
+    this.#isJoining = !founders.includes(id);
     this.#around = around;
     this.#diskChance = around.diskChance.split(id);
     this.#clockChance = around.clockChance.split(id);
@@ -187,11 +201,43 @@ export class SimNode {
     });
   }
 
+  /** Another, empty disk, as an operator would replace it: the next start is told whom to join. The process must have ended. */
+  replace(): void {
+    this.#isJoining = true;
+    this.wipe();
+  }
+
   /** Another, empty disk. The process must have ended. */
   wipe(): void {
     this.#say('comes back with an empty disk');
+    this.#copy = undefined;
     this.disk = this.#newDisk();
     this.durable = this.#watchDisk();
+  }
+
+  /** Undefined where none was made of this disk. */
+  get copy(): DirectoryCopy | undefined {
+    return this.#copy;
+  }
+
+  /** Keeps a copy of the directory as it is on disk now. */
+  copyDirectory(): void {
+    const identity = this.#driver?.identity();
+    if (identity === undefined) return;
+    this.#say('has its directory copied');
+    this.#copy = { ...identity, putBack: this.disk.backUp() };
+  }
+
+  /** Puts the copy in the directory's place. The process must have ended. */
+  rollBack(): void {
+    this.#say('comes back with an older copy of its directory');
+    this.#copy?.putBack();
+    this.#copy = undefined;
+  }
+
+  /** Whether the process that runs here has let in a start of this directory after the one with this number. */
+  hasSeenAfter(instanceId: string, incarnation: number): boolean {
+    return (this.#seen.get(instanceId) ?? 0) > incarnation;
   }
 
   write(bytes: Uint8Array, answer: (answer: WriteAnswer) => void): void {
@@ -227,7 +273,11 @@ export class SimNode {
       hello: () => this.#driver?.identity(),
       judge: (peer, hello) => {
         const verdict = this.#driver?.handler.onPeerIdentity(peer as NodeId, hello as never);
-        return verdict === undefined || verdict.accept ? undefined : verdict;
+        if (verdict === undefined) return undefined;
+        if (!verdict.accept) return verdict;
+        const { instanceId, incarnation } = hello as { readonly instanceId: string; readonly incarnation: number };
+        this.#seen.set(instanceId, incarnation);
+        return undefined;
       },
       refused: (peer, code, reason) => this.#driver?.handler.onRefused(peer as NodeId, code, reason),
       receive: (from, payload) => {
@@ -244,8 +294,8 @@ export class SimNode {
     openDriver(
       {
         id: this.id,
-        initialCluster: this.#initialCluster,
-        seeds: this.#seeds,
+        initialCluster: this.#isJoining ? [] : this.#peers,
+        seeds: this.#isJoining ? this.#peers : [],
         newClusterId: () => `cluster-${nodeChance.below(1_000_000_000)}`,
         minFreeBytes: 1_000,
         snapshotMinBytes: profile.snapshotMinBytes,
@@ -457,6 +507,7 @@ export class SimNode {
     this.#condition = condition;
     if (condition === 'damaged') {
       counters.add('damaged node refused');
+      if (/rolled back/.test(reason ?? '')) counters.add('rolled-back directory refused');
       checker.refused(this.id, reason ?? '');
     } else if (condition === 'disk-full') counters.add('node left a full disk');
     // `stopped` after an error of the device; a stop that was asked for ends by itself.
@@ -491,6 +542,8 @@ export class SimNode {
     this.#applied = 0;
     this.#writes = new Map();
     this.#reads = [];
+    this.#seen.clear();
+    this.onEnd(this);
     return process;
   }
 

@@ -3,6 +3,8 @@ import type { PeerIdentity } from '@lockd/raft/node';
 export const PEER_PROTOCOL_VERSION = 1;
 /** Members that one hello tells of. */
 const MEMBERS_MAX = 64;
+/** Earlier starts of the data directory that one hello tells of. */
+const STARTS_MAX = 64;
 
 /**
  * First frame of a link in each direction, as JSON text, so that nodes of any two versions can tell each other why
@@ -40,6 +42,7 @@ export function encodeText(frame: LinkText): string {
     instanceId: hello.identity.instanceId,
     incarnation: hello.identity.incarnation,
     start: hello.identity.start ?? null,
+    earlierStarts: hello.identity.earlierStarts ?? null,
     clusterId: hello.identity.clusterId ?? null,
     bootstrapHash: hello.bootstrapHash ?? null,
     client: hello.client ?? null,
@@ -65,6 +68,7 @@ export function decodeText(json: string): LinkText | undefined {
     instanceId,
     incarnation,
     start,
+    earlierStarts,
     clusterId,
     bootstrapHash: hash,
     client,
@@ -97,6 +101,7 @@ export function decodeText(json: string): LinkText | undefined {
         instanceId: shortText(instanceId),
         incarnation: typeof incarnation === 'number' ? incarnation : 0,
         start: typeof start === 'string' ? start.slice(0, 255) : undefined,
+        earlierStarts: startsIn(earlierStarts),
         clusterId: typeof clusterId === 'string' ? clusterId.slice(0, 255) : undefined,
       },
       bootstrapHash: typeof hash === 'string' ? hash.slice(0, 255) : undefined,
@@ -117,6 +122,15 @@ function membersIn(value: unknown): Readonly<Record<string, string>> | undefined
         entry[0].length <= 255 && typeof entry[1] === 'string' && entry[1].length <= 1024,
     ),
   );
+}
+
+/** Undefined from nodes that do not say, and where anything but names stands there. */
+function startsIn(value: unknown): readonly string[] | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const starts: unknown[] = value.slice(0, STARTS_MAX);
+  return starts.every((start): start is string => typeof start === 'string' && start.length <= 255)
+    ? starts
+    : undefined;
 }
 
 function shortText(value: unknown): string {

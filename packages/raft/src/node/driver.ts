@@ -64,8 +64,6 @@ class Driver implements OpenDriver {
   #refusedBy: NodeId | undefined;
   #recovered: Recovered | undefined;
   #clusterId: string | undefined;
-  /** See `PeerIdentity.start`. */
-  #startId = '';
 
   #node: RaftNode | undefined;
   #status: RaftStatus;
@@ -251,8 +249,9 @@ class Driver implements OpenDriver {
 
   identity(): PeerIdentity | undefined {
     if (this.#recovered === undefined) return undefined;
-    const { instanceId, incarnation } = this.#recovered;
-    return { instanceId, incarnation, start: this.#startId, clusterId: this.#clusterId };
+    const { instanceId, incarnation, starts } = this.#recovered;
+    const [start, ...earlierStarts] = starts;
+    return { instanceId, incarnation, start, earlierStarts, clusterId: this.#clusterId };
   }
 
   lastStall(): { readonly lengthMs: number; readonly endedAtMs: number } | undefined {
@@ -278,7 +277,6 @@ class Driver implements OpenDriver {
       return;
     }
     this.#recovered = recovered;
-    this.#startId = this.#dependencies.random(2 ** 32).toString(16);
     this.#clusterId = recovered.clusterId;
     this.#registry.reset();
     this.#applyLoop.clear();

@@ -9,13 +9,13 @@ import type { Clock } from './clock.ts';
 import { ContentHash } from './digest.ts';
 import type { DatabaseOperation, Disk, FileSink, FileSource, LogDatabase } from './disk.ts';
 import { encodeHardState, encodeNamedSnapshot, encodeText, KEYS, type NamedSnapshot } from './log-records.ts';
-import { MarkerWriter } from './marker.ts';
+import { MarkerWriter, STARTS_KEPT } from './marker.ts';
 import { FILES, openDirectory, rememberDamage, snapshotFileName, sweepLeftovers } from './recovery.ts';
 import type { Damage, LogStorage, Recovered, SnapshotSink, SnapshotSource } from './storage.ts';
 import { StorageError, toStorageError } from './storage-error.ts';
 
 export interface LogStoreOptions {
-  /** A random text without spaces; called when a directory is first used. */
+  /** A random text without spaces, of at most 40 characters; called when a directory is first used, and for each start. */
   readonly newInstanceId: () => string;
   /** Record size at which a write is cut into several. Default 1 MiB. */
   readonly maxBlockBytes?: number;
@@ -67,6 +67,7 @@ export class LogStore implements LogStorage {
     try {
       await sweepLeftovers(this.#disk, snapshot);
       const incarnation = directory.marker.incarnation + 1;
+      const starts = [this.#newInstanceId(), ...directory.marker.starts].slice(0, STARTS_KEPT);
       const marker = new MarkerWriter({
         file: await this.#disk.openSlots(FILES.marker),
         clock: this.#clock,
@@ -76,11 +77,11 @@ export class LogStore implements LogStorage {
         onFailure: (error) => this.#fail(error, 'writing the marker'),
       });
       // From here on this start is one that peers may have seen. What the log holds beyond the old marker is claimed too.
-      marker.set({ incarnation, lastIndex: list.lastIndex, lastTerm: list.lastTerm, hardState });
+      marker.set({ incarnation, starts, lastIndex: list.lastIndex, lastTerm: list.lastTerm, hardState });
       await marker.flush();
       this.#open = { database, marker, list, incarnation, snapshot };
       const isEmpty = list.lastIndex === 0 && hardState.term === 0;
-      return { hardState, runs, snapshot: snapshot?.metadata, instanceId, incarnation, isEmpty, clusterId };
+      return { hardState, runs, snapshot: snapshot?.metadata, instanceId, incarnation, starts, isEmpty, clusterId };
     } catch (error) {
       await database.close().catch(() => undefined);
       throw toStorageError(error, 'recovering');

@@ -8,6 +8,8 @@ import type { SlotFile } from './disk.ts';
 /** What this directory has promised at least: the log holds this entry, and the hard state is no older. */
 export interface Marker {
   readonly incarnation: number;
+  /** Random names of the latest starts, this one first, at most `STARTS_KEPT`. Markers of the first version have none. */
+  readonly starts: readonly string[];
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
   readonly hardState: HardState;
@@ -15,10 +17,14 @@ export interface Marker {
 
 /** Two slots, in sectors and pages of their own: a torn write spoils one of them. */
 const SLOT_BYTES = 4096;
-const FORMAT = 1;
+const FORMAT = 2;
+/** Without the names of starts. */
+const FIRST_FORMAT = 1;
+/** So many starts of a directory can be told apart from those of an older copy of it. */
+export const STARTS_KEPT = 16;
 
 function encodeSlot(sequence: number, marker: Marker): Uint8Array {
-  const { incarnation, lastIndex, lastTerm, hardState } = marker;
+  const { incarnation, starts, lastIndex, lastTerm, hardState } = marker;
   const fields = [
     FORMAT,
     sequence,
@@ -28,6 +34,7 @@ function encodeSlot(sequence: number, marker: Marker): Uint8Array {
     hardState.term,
     hardState.votedFor ?? null,
     hardState.commitIndex,
+    starts,
   ];
   const sealed = seal(Buffer.from(JSON.stringify(fields)));
   invariant(sealed.length + 2 <= SLOT_BYTES, 'a marker fits its slot');
@@ -44,12 +51,14 @@ function decodeSlot(slot: Buffer): { readonly sequence: number; readonly marker:
   const bytes = unseal(slot.subarray(2, 2 + length));
   if (bytes === undefined) return undefined;
   const fields: unknown = JSON.parse(Buffer.from(bytes).toString());
-  if (!Array.isArray(fields) || fields.length !== 8 || fields[0] !== FORMAT) return undefined;
+  if (!Array.isArray(fields) || (fields[0] !== FORMAT && fields[0] !== FIRST_FORMAT)) return undefined;
+  const starts = fields[0] === FORMAT ? (fields[8] as readonly string[]) : [];
   const [, sequence, incarnation, lastIndex, lastTerm, term, votedFor, commitIndex] = fields as number[];
   return {
     sequence: sequence as number,
     marker: {
       incarnation: incarnation as number,
+      starts,
       lastIndex: lastIndex as LogIndex,
       lastTerm: lastTerm as Term,
       hardState: {

@@ -13,12 +13,19 @@ export interface JudgeStanding {
   readonly isConfigurationConfirmed: boolean;
 }
 
+type Start = Pick<PeerIdentity, 'incarnation' | 'start'>;
 type RefusalCode = Extract<PeerVerdict, { readonly accept: false }>['code'];
+
+/** So many directories are remembered; the one that was seen first is forgotten first. */
+const DIRECTORIES_MAX = 1000;
 
 /** Which data directory each peer has come with, and whether it is the one that the cluster knows. */
 export class PeerIdentities {
   readonly #registry: Registry;
-  readonly #peers = new Map<NodeId, Pick<PeerIdentity, 'instanceId' | 'incarnation' | 'start'>>();
+  /** The directory that each peer came with last. */
+  readonly #peers = new Map<NodeId, string>();
+  /** Of each directory, the latest start seen, whoever it stood for. */
+  readonly #starts = new Map<string, Start>();
   /** Peers that have not been heard from since they were last missed: their directory may be another one by now. */
   readonly #absent = new Set<NodeId>();
 
@@ -43,18 +50,22 @@ export class PeerIdentities {
 
   /** The directory that the peer has now, as far as that is known. */
   presentInstanceOf(peer: NodeId): string | undefined {
-    return this.#absent.has(peer) ? undefined : this.#peers.get(peer)?.instanceId;
+    return this.#absent.has(peer) ? undefined : this.#peers.get(peer);
   }
 
   /** True where it was missed, or has come with another directory or a later start. */
   remember(peer: NodeId, identity: PeerIdentity): boolean {
     const wasAbsent = this.#absent.delete(peer);
     const { instanceId, incarnation, start } = identity;
-    const known = this.#peers.get(peer);
-    const isKnown = known?.instanceId === instanceId && known.incarnation >= incarnation;
-    if (isKnown && (known.incarnation > incarnation || known.start !== undefined)) return wasAbsent;
-    this.#peers.set(peer, { instanceId, incarnation, start });
-    return wasAbsent || !isKnown;
+    const isSame = this.#peers.get(peer) === instanceId;
+    this.#peers.set(peer, instanceId);
+    const seen = this.#starts.get(instanceId);
+    const isLater = seen === undefined || seen.incarnation < incarnation;
+    if (isLater || (seen.incarnation === incarnation && seen.start === undefined)) {
+      this.#starts.set(instanceId, { incarnation, start });
+      if (this.#starts.size > DIRECTORIES_MAX) this.#starts.delete(this.#starts.keys().next().value as string);
+    }
+    return wasAbsent || !isSame || isLater;
   }
 
   /** Whether the data directory behind this name is the one the cluster knows. */
@@ -70,24 +81,28 @@ export class PeerIdentities {
     if (registered !== undefined && registered !== instanceId && !mayBeLater) {
       return refuse('another-instance', `${peer} is registered with data directory ${registered}, not ${instanceId}`);
     }
-    const known = this.#peers.get(peer);
-    if (known?.instanceId === instanceId && known.incarnation > incarnation) {
+    const seen = this.#starts.get(instanceId);
+    if (seen !== undefined && seen.incarnation > incarnation) {
       return refuse(
         'rolled-back',
-        `${peer} comes with start ${incarnation} of its data directory, after start ${known.incarnation}`,
+        `${peer} comes with start ${incarnation} of its data directory, after start ${seen.incarnation}`,
       );
     }
-    if (known?.instanceId === instanceId && known.incarnation === incarnation && isAnotherStart(known, identity)) {
-      return refuse('rolled-back', `${peer} comes with start ${incarnation} of its data directory for the second time`);
+    if (seen !== undefined && isOfAnotherCopy(seen, identity)) {
+      return refuse(
+        'rolled-back',
+        `${peer} comes with start ${incarnation} of its data directory, which had another start ${seen.incarnation}`,
+      );
     }
+    const known = this.#peers.get(peer);
     // Founded and not yet registered: whoever comes with another directory now may have lost a vote that it gave.
     if (
       registered === undefined &&
       known !== undefined &&
-      known.instanceId !== instanceId &&
+      known !== instanceId &&
       standing.configuration.voters.includes(peer)
     ) {
-      return refuse('another-instance', `${peer} came with data directory ${known.instanceId}, now with ${instanceId}`);
+      return refuse('another-instance', `${peer} came with data directory ${known}, now with ${instanceId}`);
     }
     // Only while a leader is heard: else this node may be the one that is behind, and be needed by the other, or need it.
     const isRemoved = this.#registry.hasRemoved(instanceId) && !isMember(standing.configuration, peer);
@@ -102,7 +117,9 @@ function refuse(code: RefusalCode, reason: string): PeerVerdict {
   return { accept: false, code, reason };
 }
 
-/** The directory stands where it stood at an earlier start, and has been started once more. */
-function isAnotherStart(known: Pick<PeerIdentity, 'start'>, identity: PeerIdentity): boolean {
-  return known.start !== undefined && identity.start !== undefined && known.start !== identity.start;
+/** The directory has gone through another start of that number than the one seen: it is an older copy, started once more or oftener. */
+function isOfAnotherCopy(seen: Start, { incarnation, start, earlierStarts }: PeerIdentity): boolean {
+  const age = incarnation - seen.incarnation;
+  const own = age === 0 ? start : earlierStarts?.[age - 1];
+  return seen.start !== undefined && own !== undefined && seen.start !== own;
 }

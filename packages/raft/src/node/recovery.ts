@@ -147,6 +147,7 @@ async function createDirectory(disk: Disk, instanceId: string): Promise<OpenDire
     await database.batch([{ type: 'put', key: KEYS.instance, value: encodeText(instanceId) }], { sync: true });
     const marker: Marker = {
       incarnation: 0,
+      starts: [],
       lastIndex: ZERO_INDEX,
       lastTerm: ZERO_TERM,
       hardState: INITIAL_HARD_STATE,

@@ -19,6 +19,8 @@ export interface Recovered {
   readonly instanceId: string;
   /** Number of this start of this directory: 1, 2, 3, … */
   readonly incarnation: number;
+  /** Random names of this start and of those before it, newest first: tell them from starts of an older copy of the directory. */
+  readonly starts: readonly string[];
   /** The log and state were empty: nothing was ever promised from this directory. */
   readonly isEmpty: boolean;
   /** What `rememberClusterId` was last given. */

@@ -36,6 +36,8 @@ export interface PeerIdentity {
    * back with when it was rolled back by exactly one start. Undefined from nodes that do not say.
    */
   readonly start?: string | undefined;
+  /** The same of the starts before this one, newest first: one that a peer has seen is among them, or the directory is an older copy. */
+  readonly earlierStarts?: readonly string[] | undefined;
   /** Undefined until the node has learnt it from the log. */
   readonly clusterId: string | undefined;
 }

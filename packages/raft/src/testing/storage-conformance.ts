@@ -61,6 +61,10 @@ export function storageConformance(name: string, newFixture: () => Promise<Stora
       const third = await scene.restartAfterCrash();
       equal(third.instanceId, first.instanceId);
       equal(third.incarnation, 3);
+      // Each start has a name of its own, and knows those before it.
+      equal(new Set(third.starts).size, 3);
+      equal(third.starts.slice(1).join(), second.starts.join());
+      equal(second.starts.slice(1).join(), first.starts.join());
     });
 
     test('bootstrap writes entry 1 of term 1', async (scene) => {

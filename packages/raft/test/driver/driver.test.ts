@@ -426,6 +426,36 @@ describe('founding a cluster', () => {
     expect(foreign).toMatchObject({ accept: false, code: 'another-cluster' });
   });
 
+  test('a directory that was rolled back is noticed however often it has been started meanwhile', async () => {
+    const cluster = new Cluster();
+    const leader = await cluster.startAll();
+    const victim = cluster.nodes.find((node) => node !== leader)!;
+    const { instanceId, clusterId } = victim.driver.identity()!;
+    const judge = (incarnation: number, [start, ...earlierStarts]: readonly string[]) =>
+      leader.driver.handler.onPeerIdentity(victim.id, { instanceId, clusterId, incarnation, start, earlierStarts });
+    expect(judge(4, ['d', 'c', 'b'])).toEqual({ accept: true });
+    // A copy made during start 2, started three times.
+    expect(judge(5, ['z', 'y', 'x', 'b'])).toMatchObject({ accept: false, code: 'rolled-back' });
+    // Started in places where this node did not see it.
+    expect(judge(6, ['f', 'e', 'd', 'c'])).toEqual({ accept: true });
+    // So often that nobody can tell any more.
+    expect(judge(40, ['w', 'v'])).toEqual({ accept: true });
+  });
+
+  test('what is known of a directory outlives its member', async () => {
+    const cluster = new Cluster();
+    const leader = await cluster.startAll();
+    await cluster.clock.advance(500);
+    const gone = cluster.nodes.find((node) => node !== leader)!;
+    const identity = gone.driver.identity()!;
+    expect(leader.driver.handler.onPeerIdentity(gone.id, { ...identity, incarnation: 3 })).toEqual({ accept: true });
+    leader.driver.proposeConfiguration([{ type: 'remove', node: gone.id }]);
+    await cluster.clock.advance(1000);
+    leader.driver.proposeConfiguration([{ type: 'add-learner', node: gone.id }]);
+    await cluster.clock.advance(1000);
+    expect(leader.driver.handler.onPeerIdentity(gone.id, identity)).toMatchObject({ code: 'rolled-back' });
+  });
+
   test('the same start number with another random id is a directory rolled back by exactly one start', async () => {
     const cluster = new Cluster();
     const leader = await cluster.startAll();

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { type EntryRun, joinRuns, runOf } from '../../src/core/entry-run.ts';
 import { term } from '../../src/core/ids.ts';
 import { blockOverheadBytes, cutIntoBlocks, decodeBlock, encodeBlock } from '../../src/node/block-codec.ts';
+import { seal } from '../../src/node/digest.ts';
 import { decodeMarkerFile, initialMarkerFile } from '../../src/node/marker.ts';
 
 const NUMBER = fc.oneof(fc.integer({ min: 1, max: 2 ** 33 }), fc.constantFrom(2 ** 32, 2 ** 53 - 100));
@@ -72,9 +73,27 @@ describe('blocks', () => {
   });
 });
 
+test('a marker of the first version, which names no starts, is read', () => {
+  const sealed = seal(Buffer.from(JSON.stringify([1, 5, 7, 40, 9, 11, 'n2', 30])));
+  const slot = Buffer.alloc(4096);
+  slot.writeUInt16LE(sealed.length, 0);
+  slot.set(sealed, 2);
+  expect(decodeMarkerFile(slot)).toEqual({
+    sequence: 5,
+    marker: {
+      incarnation: 7,
+      starts: [],
+      lastIndex: 40,
+      lastTerm: 9,
+      hardState: { term: 11, votedFor: 'n2', commitIndex: 30 },
+    },
+  });
+});
+
 test('a marker file with any one byte changed still says what it said', () => {
   const marker = {
     incarnation: 7,
+    starts: ['seventh', 'sixth'],
     lastIndex: (2 ** 40) as EntryRun['firstIndex'],
     lastTerm: term(9),
     hardState: { term: term(11), votedFor: undefined, commitIndex: 5 as EntryRun['firstIndex'] },
