@@ -4,91 +4,14 @@ import { logIndex, nodeId, term } from '../../src/core/ids.ts';
 import type { Message } from '../../src/core/message.ts';
 import type { Clock } from '../../src/node/clock.ts';
 import { openDriver } from '../../src/node/driver.ts';
-import type { DriverOptions } from '../../src/node/driver-options.ts';
 import { LogStore } from '../../src/node/log-store.ts';
 import { StorageError } from '../../src/node/storage-error.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { MemoryNetwork } from '../../src/testing/memory-network.ts';
 import { seededRandom } from '../../src/testing/seeded-random.ts';
 import { SimulatedDisk } from '../../src/testing/simulated-disk.ts';
+import { Cluster } from './cluster.ts';
 import { IDS, ListMachine, leaderOf, openNode, propose, Record, type TestNode } from './harness.ts';
-
-interface Member {
-  readonly disk: SimulatedDisk;
-  node: TestNode | undefined;
-}
-
-/** Three nodes in virtual time. */
-class Cluster {
-  readonly clock = new ManualClock();
-  readonly network: MemoryNetwork;
-  readonly members = new Map<string, Member>();
-  readonly #options: Partial<DriverOptions>;
-  readonly #seed: number;
-  #instances = 0;
-
-  constructor(
-    options: Partial<DriverOptions> = {},
-    settings: { readonly seed?: number; readonly syncDelayMs?: () => number; readonly delayMs?: () => number } = {},
-  ) {
-    this.#options = options;
-    this.#seed = settings.seed ?? 1;
-    this.network = new MemoryNetwork(this.clock, settings.delayMs);
-    for (const [position, id] of IDS.entries()) {
-      const random = seededRandom(this.#seed * 31 + position);
-      this.members.set(id, {
-        disk: new SimulatedDisk({
-          clock: this.clock,
-          random,
-          ...(settings.syncDelayMs && { syncDelayMs: settings.syncDelayMs }),
-        }),
-        node: undefined,
-      });
-    }
-  }
-
-  get nodes(): TestNode[] {
-    return [...this.members.values()].flatMap(({ node }) => node ?? []);
-  }
-
-  async start(id: string): Promise<void> {
-    const member = this.members.get(id)!;
-    const storage = new LogStore(member.disk.mount(), this.clock, { newInstanceId: () => `i${++this.#instances}` });
-    void openNode(
-      nodeId(id),
-      { storage, clock: this.clock, network: this.network, seed: this.#seed },
-      this.#options,
-    ).then((node) => {
-      member.node = node;
-    });
-    await this.clock.advanceUntil(() => member.node !== undefined, 100);
-  }
-
-  async startAll(): Promise<TestNode> {
-    for (const id of IDS) await this.start(id);
-    return this.leader();
-  }
-
-  async leader(withinMs = 5000): Promise<TestNode> {
-    await this.clock.advanceUntil(() => leaderOf(this.nodes) !== undefined, withinMs);
-    const leader = leaderOf(this.nodes);
-    if (leader === undefined) throw new Error(`no leader within ${withinMs} ms`);
-    return leader;
-  }
-
-  /** The process is gone, with or without the machine. Its driver stays unanswered for ever. */
-  end(id: string, how: 'kill' | 'losePower'): void {
-    const member = this.members.get(id)!;
-    member.disk[how]();
-    this.network.detach(nodeId(id));
-    void member.node?.driver.stop();
-    member.node = undefined;
-  }
-
-  diskOf(node: TestNode): SimulatedDisk {
-    return this.members.get(node.id)!.disk;
-  }
-}
 
 describe('a turn', () => {
   test('an idle node adds no delay: proposed, stored, sent, committed and applied at the same instant', async () => {
