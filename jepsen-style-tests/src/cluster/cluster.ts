@@ -6,6 +6,7 @@ import { monotonicNs, waitFor } from '../clock.ts';
 import type { Random } from '../random.ts';
 import { dialerAmong } from './dialer.ts';
 import type { FakeClock } from './fake-clock.ts';
+import type { Namespaces } from './namespaces.ts';
 import type { Network } from './network.ts';
 import { NodeProcess } from './node-process.ts';
 import { StatusPoller } from './status-poller.ts';
@@ -25,6 +26,8 @@ export interface ClusterOptions {
   readonly dataDirs?: ReadonlyMap<string, string>;
   /** The wall clock of a node, where it shall be in our hands. */
   readonly clockFor?: (name: string) => FakeClock | undefined;
+  /** Networks of their own; otherwise all live on loopback. The spare node has one too. */
+  readonly namespaces?: Namespaces | undefined;
 }
 
 export interface ClusterEvent {
@@ -48,34 +51,56 @@ export class Cluster {
   readonly #pollers = new Map<string, StatusPoller>();
   readonly #peerDoors = new Map<string, string>();
 
-  private constructor(network: Network, founders: ReadonlyMap<string, NodeProcess>, spare: NodeProcess) {
+  readonly #namespaces: Namespaces | undefined;
+
+  private constructor(
+    network: Network,
+    founders: ReadonlyMap<string, NodeProcess>,
+    spare: NodeProcess,
+    namespaces: Namespaces | undefined,
+  ) {
     this.network = network;
     this.#founders = founders;
     this.spare = spare;
+    this.#namespaces = namespaces;
   }
 
   static async create(network: Network, options: ClusterOptions): Promise<Cluster> {
-    const founders = Array.from({ length: options.nodes }, (_, index) => `n${index + 1}`);
-    const spare = `n${options.nodes + 1}`;
-    const all = [...founders, spare];
+    const all = nodeNames(options.nodes);
+    const founders = all.slice(0, -1);
+    const spare = all.at(-1) as string;
+    const { namespaces } = options;
     const ports = await freePorts(all.length * 2, options.random);
     const peerPort = new Map(all.map((name, index) => [name, ports[index * 2] as number]));
     const clientPort = new Map(all.map((name, index) => [name, ports[index * 2 + 1] as number]));
     const nodes = new Map<string, NodeProcess>();
     mkdirSync(options.directory, { recursive: true });
+    const addressOf = (name: string): string => namespaces?.host(name)?.address ?? '127.0.0.1';
     for (const name of all) {
       const members: string[] = [];
+      const host = namespaces?.host(name);
+      const proxyHost = host?.gateway ?? '127.0.0.1';
       for (const peer of founders) {
-        const address = { host: '127.0.0.1', port: peerPort.get(peer) as number };
-        members.push(`${peer}=127.0.0.1:${peer === name ? address.port : await network.listen(name, peer, address)}`);
+        const address = { host: addressOf(peer), port: peerPort.get(peer) as number };
+        members.push(
+          peer === name
+            ? `${peer}=${address.host}:${address.port}`
+            : `${peer}=${proxyHost}:${await network.listen(name, peer, address, proxyHost)}`,
+        );
       }
       const dataDir = options.dataDirs?.get(name) ?? join(options.directory, name);
       const args = [
         'start',
         ...['--name', name],
         ...['--data-dir', dataDir],
-        ...['--listen-client', `127.0.0.1:${clientPort.get(name)}`],
-        ...['--listen-peer', `127.0.0.1:${peerPort.get(name)}`],
+        ...['--listen-client', `${host === undefined ? '127.0.0.1' : '0.0.0.0'}:${clientPort.get(name)}`],
+        ...['--listen-peer', `${addressOf(name)}:${peerPort.get(name)}`],
+        ...(host === undefined
+          ? []
+          : [
+              ...['--advertise-client', `${host.watchAddress}:${clientPort.get(name)}`],
+              ...['--insecure-listen', '--insecure-peer-listen'],
+            ]),
         ...[name === spare ? '--join' : '--initial-cluster', members.join(',')],
         ...(options.electionTimeoutMs === undefined ? [] : ['--election-timeout', `${options.electionTimeoutMs}`]),
         ...(options.heartbeatMs === undefined ? [] : ['--heartbeat', `${options.heartbeatMs}`]),
@@ -92,16 +117,18 @@ export class Cluster {
           peerPort: peerPort.get(name) as number,
           logFile: join(options.directory, `${name}.log`),
           clock: options.clockFor?.(name),
+          prefix: host?.prefix,
         }),
       );
     }
     const spareNode = nodes.get(spare) as NodeProcess;
     nodes.delete(spare);
-    const cluster = new Cluster(network, nodes, spareNode);
+    const cluster = new Cluster(network, nodes, spareNode, namespaces);
     for (const name of all) {
-      const address = { host: '127.0.0.1', port: peerPort.get(name) as number };
-      const port = await network.listenForAll((socket) => cluster.#dialerOf(socket), name, address);
-      cluster.#peerDoors.set(name, `127.0.0.1:${port}`);
+      const address = { host: addressOf(name), port: peerPort.get(name) as number };
+      const doorHost = namespaces?.host(name)?.gateway ?? '127.0.0.1';
+      const port = await network.listenForAll((socket) => cluster.#dialerOf(socket), name, address, doorHost);
+      cluster.#peerDoors.set(name, `${doorHost}:${port}`);
     }
     return cluster;
   }
@@ -129,7 +156,8 @@ export class Cluster {
 
   /** Where a node tells clients that it is: rewritten by each client's transport to links of its own. */
   clientUrl(name: string): string {
-    return `ws://127.0.0.1:${this.node(name).spec.clientPort}`;
+    const host = this.#namespaces?.host(name)?.watchAddress ?? '127.0.0.1';
+    return `ws://${host}:${this.node(name).spec.clientPort}`;
   }
 
   /** The peer address that may stand in the log: whoever dials it gets a link of its own. */
@@ -170,7 +198,8 @@ export class Cluster {
   async linksFor(client: string): Promise<Record<string, string>> {
     const links: Record<string, string> = {};
     for (const name of this.everyone) {
-      const address = { host: '127.0.0.1', port: this.node(name).spec.clientPort };
+      const host = this.#namespaces?.host(name)?.address ?? '127.0.0.1';
+      const address = { host, port: this.node(name).spec.clientPort };
       links[this.clientUrl(name)] = `ws://127.0.0.1:${await this.network.listen(client, name, address)}`;
     }
     return links;
@@ -230,6 +259,7 @@ export class Cluster {
   /** Whatever is paused runs, whatever is dead is started, all links between nodes are open. */
   async repair(): Promise<void> {
     this.network.heal({ links: this.peerLinks });
+    if (this.#namespaces !== undefined) for (const name of this.everyone) this.#namespaces.heal(name);
     const nodes = [...this.#founders.values()];
     for (const node of [...nodes, this.spare]) if (node.state === 'stopped') node.resume();
     await Promise.all(nodes.filter((node) => node.state === 'dead').map((node) => node.start()));
@@ -261,13 +291,19 @@ export class Cluster {
     this.#pollers.set(name, poller);
   }
 
-  #dialerOf({ localPort, remotePort }: Socket): string | undefined {
+  #dialerOf({ localPort, remoteAddress, remotePort }: Socket): string | undefined {
+    if (this.#namespaces !== undefined) return this.#namespaces.nameOf(remoteAddress ?? '');
     if (localPort === undefined || remotePort === undefined) return undefined;
     return dialerAmong(
       { local: localPort, remote: remotePort },
       new Map(this.everyone.map((name) => [name, this.node(name).pid])),
     );
   }
+}
+
+/** Of a cluster with so many founding members, those, and the spare node's last. */
+export function nodeNames(nodes: number): readonly string[] {
+  return Array.from({ length: nodes + 1 }, (_, index) => `n${index + 1}`);
 }
 
 /**

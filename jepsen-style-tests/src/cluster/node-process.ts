@@ -16,6 +16,8 @@ export interface NodeSpec {
   readonly logFile: string;
   /** Its wall clock, where that is in our hands. */
   readonly clock?: FakeClock | undefined;
+  /** Before the command, for a node that has a network of its own. */
+  readonly prefix?: readonly string[] | undefined;
 }
 
 export type NodeState = 'running' | 'stopped' | 'dead';
@@ -55,7 +57,8 @@ export class NodeProcess {
     if (this.#child !== undefined) throw new Error(`${this.spec.name} is running already`);
     this.starts++;
     this.#isEndExpected = false;
-    const child = spawn(process.execPath, [this.spec.bin, ...this.spec.args], {
+    const [command = '', ...args] = [...(this.spec.prefix ?? []), process.execPath, this.spec.bin, ...this.spec.args];
+    const child = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...this.spec.clock?.environment },
     });

@@ -5,8 +5,9 @@ import { connect } from '@lockd/client';
 import type { Excuse } from '../checker/excuses.ts';
 import type { Verdict } from '../checker/verdict.ts';
 import { every, monotonicNs, sleep, waitFor, wallMs, within } from '../clock.ts';
-import { Cluster, type ClusterEvent } from '../cluster/cluster.ts';
+import { Cluster, type ClusterEvent, nodeNames } from '../cluster/cluster.ts';
 import { FakeClock, fakeTimeLibrary } from '../cluster/fake-clock.ts';
+import { Namespaces, namespaceProblem } from '../cluster/namespaces.ts';
 import { Network } from '../cluster/network.ts';
 import { mountSmallVolume } from '../nemesis/disk-faults.ts';
 import type { Fault, FaultContext, FaultRecord } from '../nemesis/fault.ts';
@@ -60,6 +61,12 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
     ? mountSmallVolume(volumeDirectory, SMALL_VOLUME_MB)
     : undefined;
   const smallVolume = volume === undefined ? undefined : { node: `n${options.nodes}`, directory: volumeDirectory };
+  const wantsPackets = chosen.some(({ kind }) => kind === 'packet-loss');
+  const packetProblem = wantsPackets ? (namespaceProblem() ?? '') : '';
+  const namespaces =
+    wantsPackets && packetProblem === ''
+      ? new Namespaces(nodeNames(options.nodes), new Random(process.pid * 104_729 + (wallMs() % 1_000_000)))
+      : undefined;
   const library = chosen.some(({ kind }) => kind.endsWith('clock-jump')) ? fakeTimeLibrary() : undefined;
   const clocks = join(directory, 'clocks');
   if (library !== undefined) mkdirSync(clocks, { recursive: true });
@@ -74,6 +81,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
     electionTimeoutMs: options.electionTimeoutMs,
     random: new Random(process.pid * 7919 + (wallMs() % 1_000_000)),
     clockFor,
+    namespaces,
     dataDirs: new Map(smallVolume === undefined ? [] : [[smallVolume.node, join(volumeDirectory, 'data')]]),
   });
   const collector = new Collector(directory);
@@ -114,6 +122,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
       writesByOthers: (client) => stores.writesByOthers(client),
       signal: ending.signal,
       hasFakeClocks: library !== undefined,
+      packets: namespaces ?? packetProblem,
       smallVolume,
     };
     skipped = chosen.flatMap((fault) => {
@@ -182,6 +191,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
     await cluster.stop();
     stores.stop();
     volume?.unmount();
+    namespaces?.close();
   }
   collector.completeThefts();
   await collector.close();

@@ -1,5 +1,6 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { FakeClock } from '../cluster/fake-clock.ts';
+import type { Namespaces } from '../cluster/namespaces.ts';
 import type { Random } from '../random.ts';
 
 /** A client process as a nemesis sees it. */
@@ -33,6 +34,8 @@ export interface FaultContext {
   /** A small volume for a node's data, where there is one: its directory and the node on it. */
   /** The wall clocks of nodes and clients are in our hands. */
   readonly hasFakeClocks: boolean;
+  /** The nodes' own networks, or why they have none. */
+  readonly packets: Namespaces | string;
   readonly smallVolume: { readonly node: string; readonly directory: string } | undefined;
 }
 

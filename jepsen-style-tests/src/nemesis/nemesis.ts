@@ -6,11 +6,13 @@ import { DISK_FAULTS } from './disk-faults.ts';
 import type { Fault, FaultContext, FaultRecord } from './fault.ts';
 import { MEMBERSHIP_FAULTS } from './membership-faults.ts';
 import { NETWORK_FAULTS } from './network-faults.ts';
+import { PACKET_FAULTS } from './packet-faults.ts';
 import { PROCESS_FAULTS } from './process-faults.ts';
 
 export const ALL_FAULTS: readonly Fault[] = [
   ...PROCESS_FAULTS,
   ...NETWORK_FAULTS,
+  ...PACKET_FAULTS,
   ...DISK_FAULTS,
   ...MEMBERSHIP_FAULTS,
   ...CLOCK_FAULTS,
@@ -26,7 +28,7 @@ export function chooseFaults(names: readonly string[]): readonly Fault[] {
     pause: ({ kind }) => kind.startsWith('pause') || kind.startsWith('stall') || kind.startsWith('freeze'),
     partition: ({ kind }) =>
       ['isolate-leader', 'partition-minority', 'partition-halves', 'one-way', 'bridge', 'ring'].includes(kind),
-    network: (fault) => NETWORK_FAULTS.includes(fault),
+    network: (fault) => NETWORK_FAULTS.includes(fault) || PACKET_FAULTS.includes(fault),
     disk: (fault) => DISK_FAULTS.includes(fault),
     members: (fault) => MEMBERSHIP_FAULTS.includes(fault),
     clock: (fault) => CLOCK_FAULTS.includes(fault),

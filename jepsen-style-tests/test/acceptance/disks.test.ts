@@ -42,6 +42,7 @@ describe('real disks that fail (rows 40 and 41)', () => {
           holderAtWork: () => Promise.resolve(undefined),
           writesByOthers: () => 0,
           hasFakeClocks: false,
+          packets: 'not wanted',
           signal: new AbortController().signal,
           smallVolume: volume === undefined ? undefined : { node: 'n2', directory: small },
         };
