@@ -314,4 +314,22 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     ],
     seed: 3,
   },
+  {
+    name: 'older-copy-unnoticed',
+    row: 24,
+    what: 'a data directory that was rolled back to an older copy is let in',
+    edits: [
+      {
+        module: 'raft/dist/node/peer-identities',
+        find: 'if (seen !== undefined && seen.incarnation > incarnation)',
+        replace: 'if (incarnation < 0)',
+      },
+      {
+        module: 'raft/dist/node/peer-identities',
+        find: 'if (seen !== undefined && isOfAnotherCopy(seen, identity))',
+        replace: 'if (incarnation < 0)',
+      },
+    ],
+    seed: 112,
+  },
 ];
