@@ -332,4 +332,61 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     ],
     seed: 112,
   },
+  {
+    name: 'emptied-directory-takes-part',
+    row: 27,
+    what: 'a member whose disk was emptied founds and votes under its old name',
+    edits: [
+      {
+        module: 'raft/dist/node/peer-identities',
+        find: 'if (registered !== undefined && registered !== instanceId && !mayBeLater)',
+        replace: 'if (incarnation < 0)',
+      },
+      {
+        module: 'raft/dist/node/peer-identities',
+        find: 'if (registered === undefined && known !== undefined &&',
+        replace: 'if (incarnation < 0 && known !== undefined &&',
+      },
+      {
+        module: 'raft/dist/node/join',
+        find: 'if (refusing !== undefined)',
+        replace: 'if (refusing !== undefined && this.#initialCluster.length === 0)',
+      },
+      { module: 'raft/dist/node/join', find: 'if (used !== undefined)', replace: 'if (nowMs < 0)' },
+      {
+        module: 'raft/dist/node/join',
+        find: 'if (isMajority && isSettled)',
+        replace: 'if (isSettled)',
+      },
+    ],
+    seed: 11,
+  },
+  {
+    name: 'snapshot-beside-its-state',
+    row: 30,
+    what: 'entries are applied between the naming of a snapshot and the reading of its state',
+    edits: [
+      {
+        module: 'raft/dist/node/snapshots',
+        find: 'const metadata = { index: applied.index, term: applied.term, configuration: status.configuration };',
+        replace:
+          'const metadata = { index: applied.index - 1, term: applied.term, configuration: status.configuration };',
+      },
+    ],
+    seed: 1,
+  },
+  {
+    name: 'failed-sync-ignored',
+    row: 40,
+    what: 'a sync that failed is taken for one that did its work',
+    edits: [
+      {
+        module: LOG_STORE,
+        find: 'await database.batch(operations, { sync: true }); const { lastIndex, lastTerm } = list;',
+        replace:
+          'await database.batch(operations, { sync: true }).catch(() => undefined); const { lastIndex, lastTerm } = list;',
+      },
+    ],
+    seed: 1,
+  },
 ];

@@ -27,6 +27,8 @@ export class Progress {
   wantsEmptyAppend = true;
   /** Replicate: the commit index the member was last told. */
   toldCommit: LogIndex = 0 as LogIndex;
+  /** Somebody at the member waits for the fate of what stands here: it is told of that commit at once. */
+  awaitedIndex: LogIndex = 0 as LogIndex;
   /** Snapshot: the member is useful again from here on. */
   pendingSnapshot: LogIndex = 0 as LogIndex;
   /** The newest round this member has confirmed. */

@@ -102,11 +102,12 @@ export class RaftNode {
   /**
    * Entries for the log, each beginning with `ENTRY_KIND.command`: entry `i` is `bytes[ends[i - 1] ?? start, ends[i])`.
    * The buffers are given away. Accepted is not committed: the entries stand at `firstIndex` on if they commit
-   * with this term, and are gone if another leader's take their place.
+   * with this term, and are gone if another leader's take their place. `awaitedBy`: the member that hears of their commit
+   * at once, and not with the next entries.
    */
-  propose(bytes: Uint8Array, start: number, ends: Uint32Array, nowMs: number): ProposeResult {
+  propose(bytes: Uint8Array, start: number, ends: Uint32Array, nowMs: number, awaitedBy?: NodeId): ProposeResult {
     this.#advanceTime(nowMs);
-    return this.#leader?.propose(bytes, start, ends) ?? this.#notLeader();
+    return this.#leader?.propose(bytes, start, ends, awaitedBy) ?? this.#notLeader();
   }
 
   /**

@@ -153,6 +153,16 @@ export class Replication {
     }
   }
 
+  /** As `tellCommit`, for the members at which somebody waits for it. Entries that are due carry it without an append of its own. */
+  tellAwaitedCommit(): void {
+    const { commitIndex } = this.#state;
+    for (const progress of this.#peers.values()) {
+      const { state, toldCommit, awaitedIndex } = progress;
+      if (state === 'replicate' && toldCommit < commitIndex && toldCommit < awaitedIndex)
+        progress.wantsEmptyAppend = true;
+    }
+  }
+
   /** Whether some member that keeps up does not know the commit index. */
   get hasUntoldCommit(): boolean {
     for (const progress of this.#peers.values()) {

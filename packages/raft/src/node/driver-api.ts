@@ -54,8 +54,11 @@ export interface SnapshotCounters {
  * its end (group commit); an idle node adds no delay.
  */
 export interface RaftDriver {
-  /** Entries for the log, each with its kind byte; the buffer is given away. Answered at once; committed later or never. */
-  propose(bytes: Uint8Array, start: number, ends: Uint32Array): ProposeResult;
+  /**
+   * Entries for the log, each with its kind byte; the buffer is given away. Answered at once; committed later or never.
+   * `awaitedBy`: the member on whose behalf; it hears of their commit at once.
+   */
+  propose(bytes: Uint8Array, start: number, ends: Uint32Array, awaitedBy?: NodeId): ProposeResult;
   /** A round that starts after this call, for reads and renewals: wait for `onReadsConfirmed(round' >= round)`. */
   requestRead(): { readonly type: 'round'; readonly round: ReadRound } | Refusal;
   proposeConfiguration(changes: readonly ConfigurationChange[]): ProposeResult;

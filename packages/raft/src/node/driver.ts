@@ -162,10 +162,10 @@ class Driver implements OpenDriver {
     this.#beginToWatch();
   }
 
-  propose(bytes: Uint8Array, start: number, ends: Uint32Array): ProposeResult {
+  propose(bytes: Uint8Array, start: number, ends: Uint32Array, awaitedBy?: NodeId): ProposeResult {
     if (this.#node === undefined) return this.#notServing();
     if (this.#space.isReserveOnly) return { type: 'refused', reason: 'overloaded', leader: this.#status.leader };
-    const result = this.#node.propose(bytes, start, ends, this.#now());
+    const result = this.#node.propose(bytes, start, ends, this.#now(), awaitedBy);
     if (result.type === 'accepted') this.wake();
     return result;
   }
@@ -443,7 +443,7 @@ class Driver implements OpenDriver {
     const verdict = this.#identities.judge(peer, identity, {
       clusterId: this.#clusterId,
       configuration: this.#node === undefined ? NO_MEMBERS : configuration,
-      isLed: leader !== undefined,
+      leader,
       isConfigurationConfirmed: this.isConfigurationConfirmed(),
     });
     if (!verdict.accept) return verdict;

@@ -8,8 +8,8 @@ import type { PeerIdentity, PeerVerdict } from './transport.ts';
 export interface JudgeStanding {
   readonly clusterId: string | undefined;
   readonly configuration: Configuration;
-  /** It hears a leader, or is one. */
-  readonly isLed: boolean;
+  /** Whom it hears, or itself. */
+  readonly leader: NodeId | undefined;
   readonly isConfigurationConfirmed: boolean;
 }
 
@@ -75,9 +75,11 @@ export class PeerIdentities {
       return refuse('another-cluster', `${peer} belongs to cluster ${clusterId}, this node to ${standing.clusterId}`);
     }
     const registered = this.#registry.instanceOf(peer);
-    // Who hears no leader may be behind, and the directory be one that replaced the registered one meanwhile, perhaps the
-    // leader's own. It holds this cluster's log, so it was admitted once; and not before, for it has not left.
-    const mayBeLater = !standing.isLed && clusterId !== undefined && !this.#registry.hasRemoved(instanceId);
+    // Who hears no leader, or none but this peer, may be behind.
+    const isLedByOthers = standing.leader !== undefined && standing.leader !== peer;
+    // Then the directory may be one that replaced the registered one meanwhile, perhaps the leader's own. It holds this
+    // cluster's log, so it was admitted once; and not before, for it has not left.
+    const mayBeLater = !isLedByOthers && clusterId !== undefined && !this.#registry.hasRemoved(instanceId);
     if (registered !== undefined && registered !== instanceId && !mayBeLater) {
       return refuse('another-instance', `${peer} is registered with data directory ${registered}, not ${instanceId}`);
     }
@@ -104,9 +106,9 @@ export class PeerIdentities {
     ) {
       return refuse('another-instance', `${peer} came with data directory ${known}, now with ${instanceId}`);
     }
-    // Only while a leader is heard: else this node may be the one that is behind, and be needed by the other, or need it.
+    // Who may be behind may be needed by the other, or need it.
     const isRemoved = this.#registry.hasRemoved(instanceId) && !isMember(standing.configuration, peer);
-    if (standing.isLed && isRemoved && standing.isConfigurationConfirmed) {
+    if (isLedByOthers && isRemoved && standing.isConfigurationConfirmed) {
       return refuse('removed', `${peer} was removed from the cluster`);
     }
     return { accept: true };

@@ -121,9 +121,9 @@ export class CoreMember {
   }
 
   /** Each text is one command; all of them are one proposal. */
-  propose(texts: readonly string[], nowMs: number): ProposeResult {
+  propose(texts: readonly string[], nowMs: number, awaitedBy?: NodeId): ProposeResult {
     const run = runOf(1, term(1), texts.map(commandOf));
-    return this.node.propose(run.bytes, run.start, run.ends, nowMs);
+    return this.node.propose(run.bytes, run.start, run.ends, nowMs, awaitedBy);
   }
 
   /** Takes over what the node owes. True where there was something. */

@@ -395,16 +395,19 @@ describe('founding a cluster', () => {
     const cluster = new Cluster();
     await cluster.startAll();
     await cluster.clock.advance(500);
-    const [behind, ...others] = cluster.nodes as [TestNode, TestNode, TestNode];
-    const { id, driver } = others[0];
-    const replaced = { ...driver.identity()!, instanceId: 'replaced' };
-    const emptied = { ...replaced, clusterId: undefined };
-    expect(behind.driver.handler.onPeerIdentity(id, replaced)).toMatchObject({ code: 'another-instance' });
-    for (const other of others) cluster.end(other.id, 'kill');
+    const leader = leaderOf(cluster.nodes)!;
+    const [behind, third] = cluster.nodes.filter((node) => node !== leader) as [TestNode, TestNode];
+    const replaced = (node: TestNode) => ({ ...node.driver.identity()!, instanceId: `another one of ${node.id}` });
+    const { handler } = behind.driver;
+    const [ofLeader, ofThird] = [replaced(leader), replaced(third)];
+    expect(handler.onPeerIdentity(third.id, ofThird)).toMatchObject({ code: 'another-instance' });
+    expect(handler.onPeerIdentity(leader.id, ofLeader)).toEqual({ accept: true });
+    for (const other of [leader, third]) cluster.end(other.id, 'kill');
     await cluster.clock.advance(3000);
     expect(behind.driver.status().leader).toBeUndefined();
-    expect(behind.driver.handler.onPeerIdentity(id, emptied)).toMatchObject({ code: 'another-instance' });
-    expect(behind.driver.handler.onPeerIdentity(id, replaced)).toEqual({ accept: true });
+    const emptied = { ...ofThird, clusterId: undefined };
+    expect(handler.onPeerIdentity(third.id, emptied)).toMatchObject({ code: 'another-instance' });
+    expect(handler.onPeerIdentity(third.id, ofThird)).toEqual({ accept: true });
   });
 
   test('between founding and registration, a member that comes with another directory is refused by whoever met the first', async () => {

@@ -73,6 +73,28 @@ describe('§5.3 log replication', () => {
     ]);
   });
 
+  test('or at once where somebody at the follower waits for it, and only once', () => {
+    const subject = leader();
+    subject.member.propose(['x'], 0, nodeId('b'));
+    subject.settle();
+    expect(appends(subject.receive(accepted('c', 1, 2)))).toMatchObject([
+      { to: 'b', runs: [], previousIndex: 2, commitIndex: 2 },
+    ]);
+    expect(appends(subject.receive(accepted('b', 1, 2)))).toEqual([]);
+    subject.member.propose(['y'], 0);
+    subject.settle();
+    expect(appends(subject.receive(accepted('c', 1, 3)))).toEqual([]);
+  });
+
+  test('entries that are due tell it to who waits, without an append of its own', () => {
+    const subject = leader();
+    subject.member.propose(['x'], 0, nodeId('b'));
+    subject.settle();
+    subject.member.step({ type: 'receive', message: accepted('c', 1, 2) }, 0);
+    subject.member.propose(['y'], 0);
+    expect(appends(subject.settle(), 'b')).toMatchObject([{ runs: [{ firstIndex: 3 }], commitIndex: 2 }]);
+  });
+
   test('or within 5 ms, and only once', () => {
     const subject = leader();
     subject.nowMs += 10;

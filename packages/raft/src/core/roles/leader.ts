@@ -11,7 +11,7 @@ import { Replication } from '../replication.ts';
 import type { RoleBehaviour, Transitions } from './role.ts';
 import { Transfer } from './transfer.ts';
 
-/** Followers that keep up learn the commit index with the next append, or this much later. */
+/** Followers that keep up, and have nobody who waits for it, learn the commit index with the next append, or this much later. */
 const COMMIT_NOTICE_MS = 5;
 
 /** Takes proposals, replicates them, and counts what a quorum has (§5.3). */
@@ -55,7 +55,7 @@ export class Leader implements RoleBehaviour {
     return this.#transfer.target;
   }
 
-  propose(bytes: Uint8Array, start: number, ends: Uint32Array): ProposeResult {
+  propose(bytes: Uint8Array, start: number, ends: Uint32Array, awaitedBy: NodeId | undefined): ProposeResult {
     if (this.#transfer.target !== undefined) return this.#refusal('transferring');
     const size = commandBytes(bytes, start, ends);
     const { maxUncommittedBytes } = this.#state.options;
@@ -66,6 +66,8 @@ export class Leader implements RoleBehaviour {
     this.#forming.push(run);
     this.#formingCount += run.count;
     this.#uncommittedBytes += size;
+    const member = awaitedBy === undefined ? undefined : this.#replication.get(awaitedBy);
+    if (member !== undefined) member.awaitedIndex = run.lastIndex;
     return { type: 'accepted', firstIndex, term: this.#state.term };
   }
 
@@ -165,6 +167,7 @@ export class Leader implements RoleBehaviour {
       this.#replication.heartbeat();
       this.#confirmReads();
     }
+    this.#replication.tellAwaitedCommit();
     this.#replication.send();
     if (!this.#replication.hasUntoldCommit) this.#commitNoticeDueMs = Infinity;
     else if (this.#commitNoticeDueMs === Infinity) this.#commitNoticeDueMs = nowMs + COMMIT_NOTICE_MS;
