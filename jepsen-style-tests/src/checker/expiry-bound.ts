@@ -49,13 +49,10 @@ export function checkExpiryBound(lines: readonly HistoryLine[], options: ExpiryB
       if (expire === undefined || next.queued === undefined || next.disconnected === true) continue;
       const freeNs = latestFreeNs(grant, expire, released.get(grant.owner), next.return, options);
       if (freeNs === undefined || next.queued > freeNs) continue;
-      // Somebody whose answer was lost may have had it in between.
-      if (
-        unknown.some(
-          (line) => line.call > grant.call - UNANSWERED_NS && line.call < next.return && line.until === undefined,
-        )
-      )
-        continue;
+      // Somebody whose answer was lost may have had it in between, until its cancel came or its session ended.
+      const mayHaveHeld = ({ call, until }: HistoryLine): boolean =>
+        call < next.return && (until ?? call + UNANSWERED_NS) + options.ttlNs + slackNs > grant.return;
+      if (unknown.some(mayHaveHeld)) continue;
       if (isExcused(options.excuses, Math.min(expire.call, freeNs) - options.ttlNs, next.return, next.client)) continue;
       judged++;
       if (next.return <= freeNs + slackNs) continue;

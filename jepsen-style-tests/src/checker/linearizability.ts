@@ -18,7 +18,7 @@ import { failure, seconds } from './words.ts';
  * - `acquire ok` with `steal` also takes the key from whoever has it, in the same instant. What a thief whose answer was lost
  *   took is ended by the `release unknown` line that goes with it.
  * - `upgrade ok` makes the only one who shares the key exclusive, `downgrade ok` makes who has it exclusively share it; `upgrade
- *   fail` needs somebody else to share it too. `unknown` does the same at any later time or never.
+ *   fail` needs somebody else to share it too, and says nothing where that may be one whose answer was lost. `unknown` does the same at any later time or never.
  * - `read ok` needs the named holder (all of `holders`; nobody where `null`) to have it.
  *
  * The search is Wing and Gong's with memoised configurations, run forward in time: it keeps every configuration (state,
@@ -78,6 +78,8 @@ export interface LinearizabilityOptions {
 
 const DEFAULT_MAX_STEPS = 20_000_000;
 const DEFAULT_MAX_CONFIGURATIONS = 200_000;
+/** A request without an answer is over after this: whoever gave it up has said so, or its session has ended. */
+const LONGEST_UNANSWERED_NS = 60e9;
 
 export type KeyResult =
   | { readonly outcome: 'pass' | 'undecided'; readonly operations: number; readonly steps: number }
@@ -346,6 +348,9 @@ function operationsOf(lines: readonly HistoryLine[]): Parsed {
   /** Named by a read, a refusal or an answered release: an unanswered acquire of anybody else cannot matter. */
   const observedUntilNs = new Map<number, number>();
   let anonymousUntilNs = -Infinity;
+  const unansweredNs = lines.flatMap(({ op, result, call }) =>
+    op === 'acquire' && result === 'unknown' ? [call] : [],
+  );
   // A thief that was answered took the key in one instant; the lines that end what it took are for those who do not know that.
   const thieves = new Set(
     lines.flatMap((line) => (line.op === 'acquire' && line.result === 'ok' && line.steal === true ? [line.owner] : [])),
@@ -379,8 +384,10 @@ function operationsOf(lines: readonly HistoryLine[]): Parsed {
     if (line.op === 'upgrade' || line.op === 'downgrade') {
       if (line.result === 'fail') {
         if (line.op === 'downgrade') continue;
+        // Whoever is in the way is not named: it may be one of those whose answer was lost, and to try all of them takes too long.
+        if (unansweredNs.some((callNs) => callNs <= base.returnNs && callNs > base.callNs - LONGEST_UNANSWERED_NS))
+          continue;
         observe(owner, base.returnNs);
-        anonymousUntilNs = Math.max(anonymousUntilNs, base.returnNs);
         operations.push({ ...base, type: 'shared-with-others', owner });
         continue;
       }

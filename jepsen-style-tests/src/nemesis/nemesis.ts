@@ -69,6 +69,8 @@ export interface NemesisOptions {
   readonly seed: number;
   readonly onFault: (record: FaultRecord) => void;
   readonly onBegin: (fault: Fault) => void;
+  /** Everything that a fault broke is whole again, whether it is counted or was cut short. */
+  readonly onOver: (span: Pick<FaultRecord, 'track' | 'target' | 'startNs' | 'endNs'>) => void;
   /** A fault that threw, or a cluster that did not recover: the run is not to be judged as clean. */
   readonly onTrouble: (text: string) => void;
 }
@@ -89,7 +91,7 @@ export async function runNemesis(options: NemesisOptions): Promise<void> {
 }
 
 async function runTrack(options: NemesisOptions, track: 'server' | 'client', faults: readonly Fault[]): Promise<void> {
-  const { context, seed, onFault, onBegin, onTrouble } = options;
+  const { context, seed, onFault, onBegin, onOver, onTrouble } = options;
   const { cluster, signal } = context;
   const pauses = Random.split(seed, `pauses ${track}`);
   for (const { fault, random } of scheduleOf(faults, seed, track)) {
@@ -97,8 +99,10 @@ async function runTrack(options: NemesisOptions, track: 'server' | 'client', fau
     if (signal.aborted) return;
     onBegin(fault);
     const startNs = monotonicNs();
+    let target = '?';
     try {
       const outcome = await fault.run(context, random);
+      target = outcome.target;
       // A fault that the end of the run cut short shows nothing.
       if (!signal.aborted || outcome.worked)
         onFault({ ...outcome, kind: fault.kind, track, startNs, endNs: monotonicNs() });
@@ -114,7 +118,10 @@ async function runTrack(options: NemesisOptions, track: 'server' | 'client', fau
       });
       if (!signal.aborted) onTrouble(`${fault.kind}: ${error instanceof Error ? error.message : String(error)}`);
     }
-    if (track === 'client') continue;
+    if (track === 'client') {
+      onOver({ track, target, startNs, endNs: monotonicNs() });
+      continue;
+    }
     try {
       await cluster.repair();
     } catch (error) {
@@ -126,5 +133,6 @@ async function runTrack(options: NemesisOptions, track: 'server' | 'client', fau
       const roles = cluster.names.map((name) => `${name} ${cluster.status(name)?.role ?? 'silent'}`).join(', ');
       onTrouble(`20 s after ${fault.kind} the cluster was not whole again: ${roles}`);
     }
+    onOver({ track, target, startNs, endNs: monotonicNs() });
   }
 }

@@ -11,7 +11,9 @@ export function naiveIsLinearizable(lines: readonly HistoryLine[]): boolean {
     (line) =>
       line.return !== null &&
       !(line.op === 'acquire' && line.result === 'fail' && line.because !== undefined) &&
-      !(line.op === 'downgrade' && line.result === 'fail'),
+      !(line.op === 'downgrade' && line.result === 'fail') &&
+      // Says nothing where one whose answer was lost may be in the way.
+      !(line.op === 'upgrade' && line.result === 'fail' && lines.some((other) => isUnansweredBy(other, line))),
   );
   const thieves = new Set(
     lines.flatMap((line) => (line.op === 'acquire' && line.result === 'ok' && line.steal === true ? [line.owner] : [])),
@@ -118,4 +120,8 @@ export function naiveIsLinearizable(lines: readonly HistoryLine[]): boolean {
     }
   };
   return search(new Set(must), new Set(may), [], [], []);
+}
+
+function isUnansweredBy(other: HistoryLine, line: HistoryLine): boolean {
+  return other.op === 'acquire' && other.result === 'unknown' && other.call <= (line.return as number);
 }
