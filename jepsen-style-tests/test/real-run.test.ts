@@ -3,10 +3,12 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import type { Verdict } from '../src/checker/verdict.ts';
 import { judgeControl } from '../src/control/control.ts';
 import { etcdVersion } from '../src/control/etcd-cluster.ts';
+import { PLANTED_IN_NODES } from '../src/jepsen/planted-bugs.ts';
+import { applyEdits } from '../src/sim/planted/edit.ts';
 
 const main = fileURLToPath(new URL('../dist/jepsen/main.js', import.meta.url));
 const out = mkdtempSync(join(tmpdir(), 'lockd-jepsen-'));
@@ -66,6 +68,26 @@ test.skipIf(!existsSync(main))(
   },
   120_000,
 );
+
+describe('a bug planted in real nodes', () => {
+  test.each(PLANTED_IN_NODES)('$name fits the code as it is built', ({ edits }) => {
+    const packages = fileURLToPath(new URL('../../packages/', import.meta.url));
+    for (const edit of edits) {
+      const built = readFileSync(`${packages}${edit.module}.js`, 'utf8');
+      expect(applyEdits(built, [edit])).not.toBe(built);
+    }
+  });
+
+  test('is seen: a waiter that goes to the front of the queue', async () => {
+    const [planted] = PLANTED_IN_NODES;
+    const { code, text } = await run([
+      ...['--planted', String(planted?.name), '--seconds', '6', '--seed', '1', '--out', join(out, 'planted')],
+      ...['--workload', 'fifo'],
+    ]);
+    expect(text).toContain(`FAIL  ${planted?.check}`);
+    expect(code).toBe(1);
+  }, 120_000);
+});
 
 test('a control that sees nothing, or too little, is no success', () => {
   const verdict = (check: string, outcome: Verdict['outcome']): Verdict => ({

@@ -8,7 +8,7 @@ import { dialerAmong } from './dialer.ts';
 import type { FakeClock } from './fake-clock.ts';
 import type { Namespaces } from './namespaces.ts';
 import type { Network } from './network.ts';
-import { NodeProcess } from './node-process.ts';
+import { NodeProcess, type NodeSpec } from './node-process.ts';
 import { StatusPoller } from './status-poller.ts';
 
 const POLL_MS = 200;
@@ -26,6 +26,8 @@ export interface ClusterOptions {
   readonly dataDirs?: ReadonlyMap<string, string>;
   /** The wall clock of a node, where it shall be in our hands. */
   readonly clockFor?: (name: string) => FakeClock | undefined;
+  /** For every node: see `NodeSpec`. */
+  readonly preload?: NodeSpec['preload'];
   /** Networks of their own; otherwise all live on loopback. The spare node has one too. */
   readonly namespaces?: Namespaces | undefined;
 }
@@ -35,6 +37,8 @@ export interface ClusterEvent {
   readonly node: string;
   /** `undefined`: it does not answer. */
   readonly status: Pick<NodeStatus, 'role' | 'term' | 'commitIndex' | 'leader'> | undefined;
+  /** It is no member and has been ended: its silence means nothing. */
+  readonly isAway?: boolean;
 }
 
 /**
@@ -118,6 +122,7 @@ export class Cluster {
           logFile: join(options.directory, `${name}.log`),
           clock: options.clockFor?.(name),
           prefix: host?.prefix,
+          preload: options.preload,
         }),
       );
     }
@@ -186,7 +191,7 @@ export class Cluster {
     await this.spare.terminate(5000);
     this.#pollers.get(name)?.close();
     this.#pollers.delete(name);
-    this.events.push({ atNs: monotonicNs(), node: name, status: undefined });
+    this.events.push({ atNs: monotonicNs(), node: name, status: undefined, isAway: true });
   }
 
   /** The node must not run. What it promised is lost with its directory: only who is no member may come back so. */

@@ -16,6 +16,8 @@ export interface NodeSpec {
   readonly logFile: string;
   /** Its wall clock, where that is in our hands. */
   readonly clock?: FakeClock | undefined;
+  /** Loaded before its program, and what it is told: for bugs on purpose. */
+  readonly preload?: { readonly module: string; readonly environment: Readonly<Record<string, string>> } | undefined;
   /** Before the command, for a node that has a network of its own. */
   readonly prefix?: readonly string[] | undefined;
 }
@@ -57,10 +59,12 @@ export class NodeProcess {
     if (this.#child !== undefined) throw new Error(`${this.spec.name} is running already`);
     this.starts++;
     this.#isEndExpected = false;
-    const [command = '', ...args] = [...(this.spec.prefix ?? []), process.execPath, this.spec.bin, ...this.spec.args];
+    const { bin, clock, prefix = [], preload } = this.spec;
+    const imports = preload === undefined ? [] : ['--import', preload.module];
+    const [command = '', ...args] = [...prefix, process.execPath, ...imports, bin, ...this.spec.args];
     const child = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...this.spec.clock?.environment },
+      env: { ...process.env, ...clock?.environment, ...preload?.environment },
     });
     registerChild(child);
     this.#child = child;

@@ -12,6 +12,7 @@ import { Random } from '../random.ts';
 import { renderReport } from '../report/report.ts';
 import { WORKLOADS } from '../workload/messages.ts';
 import { parseCommand, USAGE, UsageError } from './options.ts';
+import { PLANTED_IN_NODES } from './planted-bugs.ts';
 import { commandOf, runJepsen } from './run.ts';
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -35,6 +36,9 @@ async function main(args: readonly string[]): Promise<number> {
       print('faults');
       for (const { kind, track, what } of ALL_FAULTS) print(`  ${kind.padEnd(20)} ${track.padEnd(7)} ${what}`);
       print(`workloads\n  ${WORKLOADS.join(', ')}`);
+      return 0;
+    case 'list-planted':
+      for (const { name, what, check } of PLANTED_IN_NODES) print(`  ${name.padEnd(24)} ${what}: seen by "${check}"`);
       return 0;
     case 'check': {
       let worst = 0;

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { WORKLOADS, type WorkloadName } from '../workload/messages.ts';
+import { PLANTED_IN_NODES } from './planted-bugs.ts';
 
 export interface JepsenOptions {
   readonly seconds: number;
@@ -11,6 +12,8 @@ export interface JepsenOptions {
   readonly ttlMs: number;
   readonly electionTimeoutMs: number;
   readonly clients: number;
+  /** A bug that is put into the nodes. */
+  readonly planted: string | undefined;
 }
 
 export const USAGE: string = `npm run jepsen -- [options]
@@ -26,6 +29,7 @@ export const USAGE: string = `npm run jepsen -- [options]
   --election-timeout MS   (default 500)
   --check FILE...   only judge these histories
   --control etcd    the harness's own test: the protected sets under etcd's locks, where it must see what they lose
+  --planted NAME    a bug in the nodes, with the faults that show it unless others are chosen; --planted list
   --list            only list faults and workloads
 
 exit code: 0 clean, 1 a verdict failed, 2 too little happened to judge, or it could not be run`;
@@ -43,7 +47,7 @@ export type Command =
       readonly seed: number;
       readonly out: string | undefined;
     }
-  | { readonly type: 'list' | 'help' };
+  | { readonly type: 'list' | 'list-planted' | 'help' };
 
 /** `seed`: for a run that is given none. Throws UsageError. */
 export function parseCommand(args: readonly string[], seed: number): Command {
@@ -65,6 +69,7 @@ export function parseCommand(args: readonly string[], seed: number): Command {
         'election-timeout': { type: 'string' },
         check: { type: 'boolean' },
         control: { type: 'string' },
+        planted: { type: 'string' },
         list: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
@@ -105,6 +110,10 @@ export function parseCommand(args: readonly string[], seed: number): Command {
           .filter((part) => part !== '')
       : undefined;
   };
+  if (values['planted'] === 'list') return { type: 'list-planted' };
+  const planted = PLANTED_IN_NODES.find(({ name }) => name === values['planted']);
+  if (values['planted'] !== undefined && planted === undefined)
+    throw new UsageError(`no bug is called ${values['planted']}: see --planted list`);
   const chosen = names('workload') ?? ['all'];
   const workloads = new Set<WorkloadName>();
   for (const name of chosen) {
@@ -118,12 +127,13 @@ export function parseCommand(args: readonly string[], seed: number): Command {
   return {
     type: 'run',
     options: {
-      seconds: whole('seconds', 60, 5, 86_400),
+      seconds: whole('seconds', planted?.seconds ?? 60, 5, 86_400),
       nodes: whole('nodes', 3, 3, 9),
       seed: whole('seed', seed, 0, Number.MAX_SAFE_INTEGER),
       out: typeof values['out'] === 'string' ? values['out'] : undefined,
       workloads: [...workloads],
-      faults: names('faults') ?? ['all'],
+      faults: names('faults') ?? planted?.faults ?? ['all'],
+      planted: planted?.name,
       ttlMs,
       electionTimeoutMs,
       clients: whole('clients', 4, 1, 32),

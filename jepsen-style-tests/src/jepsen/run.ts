@@ -9,6 +9,7 @@ import { Cluster, type ClusterEvent, nodeNames } from '../cluster/cluster.ts';
 import { FakeClock, fakeTimeLibrary } from '../cluster/fake-clock.ts';
 import { Namespaces, namespaceProblem } from '../cluster/namespaces.ts';
 import { Network } from '../cluster/network.ts';
+import type { NodeSpec } from '../cluster/node-process.ts';
 import { mountSmallVolume } from '../nemesis/disk-faults.ts';
 import type { Fault, FaultContext, FaultRecord } from '../nemesis/fault.ts';
 import { chooseFaults, runNemesis } from '../nemesis/nemesis.ts';
@@ -82,6 +83,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
     random: new Random(process.pid * 7919 + (wallMs() % 1_000_000)),
     clockFor,
     namespaces,
+    preload: options.planted === undefined ? undefined : preloadOf(options.planted),
     dataDirs: new Map(smallVolume === undefined ? [] : [[smallVolume.node, join(volumeDirectory, 'data')]]),
   });
   const collector = new Collector(directory);
@@ -94,6 +96,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
   const stores = new Store();
   const clients = new ClientPool(cluster, collector, stores, options, troubles, clockFor);
   const records: FaultRecord[] = [];
+  const spans: Pick<FaultRecord, 'track' | 'target' | 'startNs' | 'endNs'>[] = [];
   const startNs = monotonicNs();
   const atSeconds = (): string => `${((monotonicNs() - startNs) / 1e9).toFixed(0).padStart(4)} s`;
   let skipped: { kind: string; why: string }[] = [];
@@ -148,6 +151,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
       context,
       faults,
       seed,
+      onOver: (span) => spans.push(span),
       onBegin: (fault) => (current = new Map(current).set(fault.track, fault.kind)),
       onFault: (record) => {
         records.push(record);
@@ -203,7 +207,7 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
     expiry: {
       ttlNs: ttlMs * 1e6,
       leadersSinceNs: cluster.events.filter(({ status }) => status?.role === 'leader').map(({ atNs }) => atNs),
-      excuses: records
+      excuses: spans
         .map(({ startNs: fromNs, endNs: toNs, track, target }) => ({
           fromNs,
           toNs: toNs + 1e9,
@@ -239,9 +243,14 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
   };
 }
 
+function preloadOf(planted: string): NodeSpec['preload'] {
+  return { module: new URL('./plant-process.js', import.meta.url).href, environment: { JEPSEN_PLANTED: planted } };
+}
+
 /** The line that repeats a run. */
 export function commandOf(options: JepsenOptions): string {
   const parts = [`--seconds ${options.seconds}`, `--nodes ${options.nodes}`, `--seed ${options.seed}`];
+  if (options.planted !== undefined) parts.push(`--planted ${options.planted}`);
   if (options.faults.join() !== 'all') parts.push(`--faults ${options.faults.join(',')}`);
   if (options.workloads.length < WORKLOADS.length) parts.push(`--workload ${options.workloads.join(',')}`);
   if (options.clients !== 4) parts.push(`--clients ${options.clients}`);

@@ -125,6 +125,7 @@ function drawNode(row, y, c) {
   for (const [from, to, role, term] of row.node.roles) {
     if (to < view.from || from > view.to) continue;
     const left = x(from), w = Math.max(1, x(to) - left), name = data.roles[role];
+    if (name === 'away') continue;
     c.fillStyle = colours[name] || colours.odd; c.fillRect(left, y + 3, w, row.height - 6);
     if (name !== 'follower' && name !== 'silent') label(c, name + ' ' + term, left, w, y + row.height / 2, '#fff');
     hot.push([left, y, w, row.height, row.node.name + ': ' + name + (term ? ', term ' + term : '') + '\n' + time(from) + ' to ' + time(to)]);
@@ -150,7 +151,7 @@ function drawOps(row, y, c) {
     c.fillStyle = colours.wait; c.fillRect(left, top + tall / 2 - .5, Math.max(0, x(op.grant) - left), 1);
     const from = x(op.grant), w = Math.max(1, x(op.to) - from);
     c.fillStyle = op.how === 2 ? colours.dead : holdColour(op.colour); c.fillRect(from, top, w, tall);
-    if (op.how === 1) { c.fillStyle = colours.lost; c.fillRect(from + w - 3, top - 1, 3, tall + 2); }
+    if (op.how && op.how !== 2) { c.fillStyle = endColour(op.how); c.fillRect(from + w - 3, top - 1, 3, tall + 2); }
     if (row.each >= 9) { c.font = '9px ui-monospace, monospace'; label(c, op.token + '', from, w, top + tall / 2, '#fff'); c.font = '12px system-ui, sans-serif'; }
     hot.push([left, top, from + w - left, tall, () => describe(op)]);
   }
@@ -179,7 +180,7 @@ function drawBusy(row, y, c, first, last) {
     c.fillStyle = colour; c.globalAlpha = .9; c.fillRect(LEFT + i, y + row.height - 4 - h, 1, h);
   }
   c.globalAlpha = 1;
-  for (const op of losses) { c.fillStyle = op.how === 2 ? colours.dead : colours.lost; c.fillRect(x(op.to) - 1, y + 3, 2, row.height - 6); hot.push([x(op.to) - 3, y, 6, row.height, () => describe(op)]); }
+  for (const op of losses) { c.fillStyle = endColour(op.how); const tall = row.height * (op.how > 2 ? .25 : 1) - 6; c.fillRect(x(op.to) - 1, y + 3, 2, tall); hot.push([x(op.to) - 3, y, 6, row.height, () => describe(op)]); }
   hot.unshift([LEFT, y, columns, row.height, row.label + ': ' + (last - first) + ' requests in view\nzoom in to see each']);
 }
 function describe(op) {
@@ -187,6 +188,7 @@ function describe(op) {
   if (op.grant === undefined) return who + '\n' + data.outcomes[op.outcome] + ' after ' + (op.to - op.from).toFixed(1) + ' ms';
   return who + ', token ' + op.token + '\nwaited ' + (op.grant - op.from).toFixed(1) + ' ms, held ' + (op.to - op.grant).toFixed(1) + ' ms\n' + data.ends[op.how] + ' at ' + time(op.to);
 }
+function endColour(how) { return [colours.leader, colours.lost, colours.dead, colours.candidate, colours.odd][how]; }
 let scheduled = false;
 function soon() { if (!scheduled) { scheduled = true; requestAnimationFrame(() => { scheduled = false; draw(); }); } }
 function show(from, to) {
@@ -221,7 +223,7 @@ const on = (id, act) => document.getElementById(id)?.addEventListener('click', a
 on('in', () => zoom(.5, (view.from + view.to) / 2)); on('out', () => zoom(2, (view.from + view.to) / 2)); on('all', () => show(0, data.lengthMs));
 function setBy(value) { by = value; for (const name of ['client', 'key']) document.getElementById('by-' + name).setAttribute('aria-pressed', name === by); buildRows(); soon(); }
 on('by-client', () => setBy('client')); on('by-key', () => setBy('key'));
-const losses = data.holds.filter(h => h[6]).map(h => h[4]).sort((a, b) => a - b);
+const losses = data.holds.filter(h => h[6] === 1 || h[6] === 2).map(h => h[4]).sort((a, b) => a - b);
 on('loss', () => { if (!losses.length) return; const mid = (view.from + view.to) / 2; const next = losses.find(at => at > mid + 1) ?? losses[0]; show(next - 2500, next + 2500); });
 for (const row of document.querySelectorAll('[data-from]')) row.addEventListener('click', () => { const from = +row.dataset.from, to = +row.dataset.to; show(from - (to - from) * .6 - 200, to + (to - from) * .6 + 200); canvas.scrollIntoView({ block: 'center', behavior: 'smooth' }); });
 on('copy', () => navigator.clipboard?.writeText(document.getElementById('command').textContent));

@@ -67,7 +67,7 @@ ${failures.length === 0 ? '' : `<h2>What went wrong</h2>${failures.map(({ check,
 <div class="toolbar">
 <button id="by-client" aria-pressed="true">By client</button><button id="by-key" aria-pressed="false">By name</button>
 <button id="all">Whole run</button><button id="in" aria-label="Zoom in">+</button><button id="out" aria-label="Zoom out">−</button><button id="loss">Next loss</button>
-<span class="legend"><span><i style="background:var(--leader)"></i>leads / holds</span><span><i style="background:var(--follower)"></i>follows</span><span><i style="background:var(--candidate)"></i>candidate</span><span><i style="background:var(--silent)"></i>silent</span><span><i style="background:var(--fault)"></i>fault of nodes</span><span><i style="background:var(--client-fault)"></i>of a client</span><span><i style="background:var(--wait)"></i>waits</span><span><i style="background:var(--lost)"></i>lost</span></span>
+<span class="legend"><span><i style="background:var(--leader)"></i>leads / holds</span><span><i style="background:var(--follower)"></i>follows</span><span><i style="background:var(--candidate)"></i>candidate / ran out</span><span><i style="background:var(--odd)"></i>learner, joining, removed / stolen</span><span><i style="background:var(--silent)"></i>silent</span><span><i style="background:var(--fault)"></i>fault of nodes</span><span><i style="background:var(--client-fault)"></i>of a client</span><span><i style="background:var(--wait)"></i>waits</span><span><i style="background:var(--lost)"></i>lost</span><span><i style="background:var(--dead)"></i>ended without its holder</span></span>
 </div>
 <div class="chart"><canvas id="timeline" tabindex="0" aria-label="Timeline of nodes, faults and clients; drag to move, scroll to zoom"></canvas><div id="tip" role="status"></div></div>
 <h2>Faults</h2>
@@ -83,6 +83,8 @@ ${errorTable(input)}
 function numbers(input: ReportInput, data: TimelineData): readonly (readonly [value: string, name: string])[] {
   const terms = new Set(input.events.flatMap(({ status }) => (status?.role === 'leader' ? [status.term] : [])));
   const losses = data.holds.filter((hold) => hold[6] === 1).length;
+  const ranOut = data.holds.filter((hold) => hold[6] === 3).length;
+  const stolen = data.holds.filter((hold) => hold[6] === 4).length;
   const dead = data.holds.filter((hold) => hold[6] === 2).length;
   const worked = input.faults.filter(({ worked }) => worked).length;
   return [
@@ -94,6 +96,8 @@ function numbers(input: ReportInput, data: TimelineData): readonly (readonly [va
     [`${worked}<small> / ${input.faults.length}</small>`, 'faults that worked'],
     [String(terms.size), 'terms with a leader'],
     [String(losses), 'locks lost and told'],
+    [String(ranOut), 'ran out, as asked for'],
+    [String(stolen), 'stolen'],
     [String(dead), 'ended without its holder'],
   ];
 }

@@ -35,7 +35,13 @@ export interface TimelineData {
   readonly rate: readonly number[];
 }
 
-const ENDS = ['released', 'LOST, and told so', 'ended by the service, or without an answer'] as const;
+const ENDS = [
+  'released',
+  'LOST, and told so',
+  'ended by the service, or without an answer',
+  'its own lease or maxHold ran out',
+  'stolen',
+] as const;
 const OUTCOMES = ['refused', 'no certain answer'] as const;
 const ROLES = [
   'silent',
@@ -47,6 +53,7 @@ const ROLES = [
   'damaged',
   'disk-full',
   'removed',
+  'away',
 ] as const;
 
 export interface TimelineInput {
@@ -63,9 +70,11 @@ export function timelineData({ lines, faults, events, startNs, endNs }: Timeline
   const clients = index();
   const releases = new Map<string, HistoryLine>();
   const expires = new Map<string, HistoryLine>();
+  const robbed = new Set<string>();
   const rate: number[] = Array.from({ length: Math.max(1, Math.ceil((endNs - startNs) / 1e9)) }, () => 0);
   for (const line of lines) {
-    if (line.op === 'release') releases.set(`${line.key} ${line.owner}`, line);
+    if (line.thief !== undefined) robbed.add(`${line.key} ${line.owner}`);
+    else if (line.op === 'release') releases.set(`${line.key} ${line.owner}`, line);
     if (line.op === 'expire') expires.set(`${line.key} ${line.owner}`, line);
     const second = Math.floor(((line.return ?? 0) - startNs) / 1e9);
     if (line.return !== null && second >= 0 && second < rate.length) rate[second] = (rate[second] as number) + 1;
@@ -90,7 +99,7 @@ export function timelineData({ lines, faults, events, startNs, endNs }: Timeline
         ms(line.return),
         ms(Math.max(end, line.return)),
         line.token ?? 0,
-        isLost ? 1 : isDead ? 2 : 0,
+        isLost ? lossOf(line, expire, robbed.has(id)) : isDead ? 2 : 0,
       ]);
     } else {
       const end = line.return ?? line.until ?? line.call;
@@ -103,7 +112,7 @@ export function timelineData({ lines, faults, events, startNs, endNs }: Timeline
     const own = events.filter(({ node }) => node === name);
     const roles = own.map((event, at) => {
       const until = own[at + 1]?.atNs ?? endNs;
-      const role = event.status === undefined ? 0 : ROLES.indexOf(event.status.role);
+      const role = ROLES.indexOf(event.status?.role ?? (event.isAway === true ? 'away' : 'silent'));
       return [ms(event.atNs), ms(until), Math.max(0, role), event.status?.term ?? 0];
     });
     return { name, roles };
@@ -129,6 +138,14 @@ export function timelineData({ lines, faults, events, startNs, endNs }: Timeline
     })),
     rate,
   };
+}
+
+/** An index into `ENDS`, for a grant whose holder was told of its end. */
+function lossOf(grant: HistoryLine, expire: HistoryLine, isRobbed: boolean): number {
+  const ownNs = Math.min(grant.lease ?? Infinity, grant.maxHold ?? Infinity);
+  // The SDK counts less than what it asked for, and from before the grant.
+  if (expire.told !== undefined && expire.told - grant.call >= ownNs * 0.6) return 3;
+  return isRobbed ? 4 : 1;
 }
 
 function index(): { readonly names: string[]; of(name: string): number } {

@@ -110,8 +110,8 @@ class Search {
   }
 
   async #calmer(): Promise<void> {
-    const { restless } = this.#result;
     const calm = this.#limits.calm ?? [];
+    const restless = this.#result.restless.filter((part) => !calm.includes(part));
     if (restless.length === 0 || (await this.#fails({ calm: [...calm, ...restless] }))) return;
     for (const part of restless) await this.#fails({ calm: [...(this.#limits.calm ?? []), part] });
   }

@@ -51,19 +51,16 @@ export class Beliefs implements TruthEvents {
 
   sessionExpired(session: number): void {
     this.#expiredUs.set(session, this.#world.nowUs);
-    this.#notTooSoon(session, this.#world.nowUs);
+    this.#notTooSoon(session, this.#world.nowUs, this.#clients());
   }
 
   /** A client has received something: an acknowledgement may have come for what is over. */
   received(client: SimClient): void {
-    for (const session of client.sessions()) {
-      const expiredUs = this.#expiredUs.get(session);
-      if (expiredUs !== undefined) this.#notTooSoon(session, expiredUs);
-    }
+    for (const [session, expiredUs] of this.#expiredUs) this.#notTooSoon(session, expiredUs, [client]);
   }
 
-  #notTooSoon(session: number, expiredUs: number): void {
-    for (const client of this.#clients()) {
+  #notTooSoon(session: number, expiredUs: number, clients: readonly SimClient[]): void {
+    for (const client of clients) {
       const mayEndNs = client.sessionMayEndNs(session);
       if (mayEndNs === undefined) continue;
       this.checked += 1;

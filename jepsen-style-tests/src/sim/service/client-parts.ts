@@ -49,6 +49,8 @@ export function clientRandom(chance: Chance): Random {
   };
 }
 
+/** What is done over and over is done this often at most: beliefs are compared at every grant anyway. */
+const LOOK_EVERY_MS = 50;
 /** Longer sleeps are part of what a lane does, shorter ones are what it does in between. */
 const THINKING_MS = 300;
 
@@ -68,7 +70,7 @@ export function workloadTime(world: World, process: SimulatedProcess, pace: () =
     every(ms, fn) {
       let cancel = (): void => {};
       const again = (): void => {
-        cancel = process.clock.after(ms, () => {
+        cancel = process.clock.after(Math.max(ms, LOOK_EVERY_MS), () => {
           again();
           fn();
         });

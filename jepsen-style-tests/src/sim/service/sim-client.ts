@@ -31,8 +31,8 @@ export interface ClientSurroundings {
 const RECONNECT_MS = 100;
 /** What all clients ask for together before they take their time, and in each second. More only costs time. */
 const OPERATIONS_AT_ONCE = 100;
-const OPERATIONS_PER_S = 8;
-const SLOW_PACE = 10;
+const OPERATIONS_PER_S = 5;
+const SLOW_PACE = 20;
 
 /** Knows what its client believes to hold. */
 class BelievingRecorder extends Recorder {
@@ -63,9 +63,9 @@ export class SimClient {
   #starts = 0;
   #process: SimulatedProcess | undefined;
   #recorder: BelievingRecorder | undefined;
-  #client: LockClient | undefined;
   #clock: ClientClock | undefined;
   #tap: TransportTap | undefined;
+  #isReporting = false;
   #stop = new AbortController();
   /** Ended in an orderly way: all its lanes have come to their end, and it is closed. */
   isDone = false;
@@ -102,12 +102,6 @@ export class SimClient {
     return this.#tap?.sessionMayEndNs(session);
   }
 
-  /** Those it works with, or has just lost. */
-  sessions(): readonly number[] {
-    const current = this.#client?.session;
-    return current === undefined || current === 0 ? [] : [current];
-  }
-
   /** Whether its event loop has run freely for so long. */
   hasRunFreelyForUs(us: number): boolean {
     return this.#stalledUntilUs + us < this.#around.world.nowUs;
@@ -123,6 +117,7 @@ export class SimClient {
       ratePpm: profile.driftPpm === 0 ? 0 : this.#ratePpm,
     });
     this.#process = process;
+    this.#isReporting = true;
     this.#stop = new AbortController();
     this.#around.internet.lit(this.host);
     process.arrive(() => {
@@ -142,6 +137,9 @@ export class SimClient {
   crash(isDark: boolean): void {
     const process = this.#process;
     if (process === undefined || this.isDone) return;
+    // Nobody does anything in it any more, but Node keeps signals that somebody listens to until they abort.
+    this.#isReporting = false;
+    this.#stop.abort();
     this.#say(isDark ? 'loses power' : 'is killed');
     process.die();
     this.#around.internet.ended(process, isDark ? 'dark' : 'closed');
@@ -149,7 +147,6 @@ export class SimClient {
     this.#around.collector.died(this.name);
     this.#process = undefined;
     this.#recorder = undefined;
-    this.#client = undefined;
     this.#tap = undefined;
   }
 
@@ -187,6 +184,7 @@ export class SimClient {
         : 1;
     const time = workloadTime(world, process, pace);
     const report = (message: WorkerReport): void => {
+      if (!this.#isReporting || this.#process !== process) return;
       if (isAsked(message)) counters.add('client operations');
       collector.take(name, message);
     };
@@ -223,7 +221,6 @@ export class SimClient {
         if (signal.aborted) return;
       }
     }
-    this.#client = client;
     const { session } = client;
     let speaksWith: string | undefined;
     client.on('connected', ({ node }) => {

@@ -62,9 +62,9 @@ export class SimulatedSocket implements FrameSocket {
     const isBinary = typeof frame !== 'string';
     // A copy, as the network makes one: the two sides share no memory.
     const data = Buffer.from(frame as string);
-    const isTakenAtOnce = this.bufferedAmount === 0;
     this.#underwayBytes += data.length;
-    if (isTakenAtOnce && onTaken !== undefined) this.#tell(onTaken);
+    // Nobody waits for room that there always was.
+    const isTakenAtOnce = this.bufferedAmount === 0;
     this.#internet.carry(this.outgoing, () => {
       this.#underwayBytes -= data.length;
       if (!isTakenAtOnce && onTaken !== undefined) this.#tell(onTaken);

@@ -13,6 +13,8 @@ import { Beliefs } from './beliefs.ts';
 import { Internet } from './internet.ts';
 import { SERVICE_FAULTS, ServiceNemesis } from './nemesis.ts';
 import { CHAOS_US, calmed, drawServiceProfile, restlessParts, type ServiceProfile } from './profile.ts';
+import { RawClient } from './raw-client.ts';
+import { relaxed } from './relaxed.ts';
 import { clientUrlOf, type NodeSurroundings, ServiceNode } from './service-node.ts';
 import { SimClient } from './sim-client.ts';
 import { Truth } from './truth.ts';
@@ -50,6 +52,7 @@ export async function simulateService(request: SimulationRequest, print?: Print)
     faultsEndedMs = Math.floor(world.nowUs / 1000);
     await run.liveness();
     run.judge();
+    run.abandon();
   } catch (error) {
     failure = describe(error, trace);
   } finally {
@@ -83,6 +86,7 @@ class ServiceSimulation {
   readonly #truth: Truth;
   readonly #nodes: readonly ServiceNode[];
   readonly #clients: readonly SimClient[];
+  readonly #raw: RawClient;
   readonly #nemesis: ServiceNemesis;
   /** Nothing was left out that work needs. */
   readonly #isWhole: boolean;
@@ -142,6 +146,15 @@ class ServiceSimulation {
           onReceived: (client) => this.#beliefs.received(client),
         }),
     );
+    this.#raw = new RawClient('r1', {
+      seed,
+      world,
+      counters,
+      internet,
+      ttlMs: profile.ttlMs,
+      nodes: members,
+      urlOf: clientUrlOf,
+    });
     this.#nemesis = new ServiceNemesis(
       { world, trace, counters, internet, profile },
       this.#nodes,
@@ -157,8 +170,12 @@ class ServiceSimulation {
   async chaos(lastsUs: number): Promise<void> {
     for (const node of this.#nodes) this.#world.in(this.#chance.below(200_000), () => node.start());
     for (const client of this.#clients) this.#world.in(this.#chance.below(1_000_000), () => client.start());
+    this.#world.in(1_500_000, () => this.#raw.start());
     this.#nemesis.start();
     await this.#world.run(lastsUs);
+    // Where little could be asked for, faults end and the clients go on.
+    for (let more = 0; more < 40 && this.#isWhole && this.#asked < MIN_OPERATIONS; more += 1)
+      await this.#world.run(this.#world.nowUs + CALM_US);
   }
 
   get strikes(): readonly Strike[] {
@@ -200,6 +217,7 @@ class ServiceSimulation {
     const serveMs = LIVENESS_TIMEOUTS * (2 * electionTimeoutMs + streams.maxDelayUs / 250) + 4_000;
     await this.#world.run(this.#world.nowUs + CALM_US);
     for (const client of left) client.finish();
+    this.#raw.finish();
     const boundMs = serveMs + LONGEST_WAIT_MS + 2 * ttlMs;
     const areDone = (): boolean => left.every((client) => client.isDone);
     await this.#world.run(this.#world.nowUs + boundMs * 1000, areDone);
@@ -230,12 +248,15 @@ class ServiceSimulation {
   judge(): void {
     for (const client of this.#clients) if (!client.isDone) this.#collector.died(client.name);
     this.#collector.completeThefts();
+    const { lines } = this.#collector;
+    const { driftPpm, ttlMs } = this.#profile;
+    for (const [at, line] of lines.entries()) lines[at] = relaxed(line, driftPpm, 2 * ttlMs * 1e6);
     this.#counters.add('beliefs checked', this.#beliefs.checked);
     this.#counters.add('answered operations', this.#collector.operationCount);
     const verdicts = judgeRun({
       collector: this.#collector,
       expiry: {
-        ttlNs: this.#profile.ttlMs * 1e6,
+        ttlNs: ttlMs * 1e6,
         leadersSinceNs: this.#leadersSinceNs,
         excuses: [{ fromNs: 0, toNs: this.#healedNs + CALM_US * 1000 }],
       },
@@ -251,9 +272,17 @@ class ServiceSimulation {
       const story = failures[0]?.story.join('\n') ?? '';
       throw new Violation(check, story === '' ? summary : `${summary}\n${story}`);
     }
-    const asked = this.#counters.get('client operations');
-    if (this.#isWhole && asked < MIN_OPERATIONS)
-      throw new Violation('enough happens', `clients asked ${asked} times, and ${MIN_OPERATIONS} are the least`);
+    if (this.#isWhole && this.#asked < MIN_OPERATIONS)
+      throw new Violation('enough happens', `clients asked ${this.#asked} times, and ${MIN_OPERATIONS} are the least`);
+  }
+
+  get #asked(): number {
+    return this.#counters.get('client operations');
+  }
+
+  /** Ends what would keep this run in memory: signals that somebody listens to are kept for ever. */
+  abandon(): void {
+    for (const client of this.#clients) client.crash(false);
   }
 
   #breakForGood(node: ServiceNode, how: string): void {

@@ -7,9 +7,9 @@ export interface KnownRequest {
   readonly session: number;
   readonly handle: number;
   readonly names: readonly string[];
-  /** Index and term of its entry. */
-  readonly index: number;
-  readonly term: number;
+  /** Index and term of the entry that took effect: one sent over a connection that had been replaced does not. */
+  index: number;
+  term: number;
   isShared: boolean;
   readonly isPermit: boolean;
   /** Steals, or shares what its session holds: no place in the queue. */
@@ -44,6 +44,7 @@ export class Truth implements TableSink {
   /** By name, in the order of the log. */
   readonly #queues = new Map<string, KnownRequest[]>();
   readonly #detached = new Set<number>();
+  readonly #sessionOfNonce = new Map<string, number>();
   readonly #lastTokens = new Map<string, number>();
   /** What an operation was answered with first, and in which term. */
   readonly #answers = new Map<string, { readonly text: string; readonly term: number }>();
@@ -52,6 +53,7 @@ export class Truth implements TableSink {
   #term = 0;
   #refusedEnds = 0;
   /** What becomes true when the operation is answered, by session and number. */
+  readonly #cancelledBefore = new Set<string>();
   readonly #whenDone = new Map<string, () => void>();
   /** Of the entry that is being applied. */
   #newGrants: KnownRequest[] = [];
@@ -130,8 +132,12 @@ export class Truth implements TableSink {
       case OP.cancel: {
         const request = this.request(command[1], command[5]);
         if (request?.state === 'granted') this.#counters.add('cancel raced a grant');
-        else if (request === undefined) this.#counters.add('cancel overtook its acquire');
-        else
+        else if (request === undefined) {
+          this.#whenDone.set(`${command[1]} ${command[3]}`, () => {
+            this.#counters.add('cancel overtook its acquire');
+            this.#cancelledBefore.add(`${command[1]} ${command[5]}`);
+          });
+        } else
           this.#whenDone.set(`${command[1]} ${command[3]}`, () => {
             request.isCancelled = true;
             this.#over(request);
@@ -158,7 +164,15 @@ export class Truth implements TableSink {
 
   // What the table tells -------------------------------------------------------------------------------
 
-  sessionOpened(): void {}
+  sessionOpened(session: number, nonce: string): void {
+    const known = this.#sessionOfNonce.get(nonce);
+    if (known !== undefined && known !== session)
+      throw new Violation(
+        'sessions end once',
+        `session ${known} has ended, and its open is carried out again: ${session}`,
+      );
+    this.#sessionOfNonce.set(nonce, session);
+  }
 
   openRefused(): void {}
 
@@ -222,12 +236,14 @@ export class Truth implements TableSink {
       if (this.#term !== request.term) this.#counters.add('repeated request answered after failover');
       return;
     }
+    this.#notCancelledBefore(request, 'is granted');
     if (request.state === 'over')
       throw new Violation(
         'at most once',
         `handle ${handle} of session ${session} is granted ${request.names.join(', ')}, and was over before${request.isCancelled ? ': cancelled' : ''}`,
       );
     const hasWaited = request.state === 'waiting';
+    if (!hasWaited) this.#admitted(request);
     request.state = 'granted';
     request.token = token;
     request.slot = detail?.slot;
@@ -244,7 +260,9 @@ export class Truth implements TableSink {
     }
     if (request.state !== 'asked')
       throw new Violation('at most once', `handle ${handle} of session ${session} waits, and was ${request.state}`);
+    this.#notCancelledBefore(request, 'waits for');
     request.state = 'waiting';
+    this.#admitted(request);
     for (const name of request.names) {
       const queue = this.#queues.get(name);
       if (queue === undefined) this.#queues.set(name, [request]);
@@ -269,6 +287,19 @@ export class Truth implements TableSink {
   workLeft(): void {}
 
   // ------------------------------------------------------------------------------------------------------
+
+  #admitted(request: KnownRequest): void {
+    request.index = this.#index;
+    request.term = this.#term;
+  }
+
+  #notCancelledBefore({ session, handle, names }: KnownRequest, what: string): void {
+    if (this.#cancelledBefore.has(`${session} ${handle}`))
+      throw new Violation(
+        'at most once',
+        `handle ${handle} of session ${session} ${what} ${names.join(', ')}, and was cancelled before it came`,
+      );
+  }
 
   #answer(session: number, seq: number, text: string): void {
     const key = `${session} ${seq}`;

@@ -1,0 +1,190 @@
+import { type ClientMessage, codecFor, PROTOCOL_VERSION, type RawMessage } from '@lockd/client/protocol';
+import { Chance } from '../world/chance.ts';
+import type { Counters } from '../world/counters.ts';
+import { SimulatedProcess } from '../world/process.ts';
+import type { World } from '../world/world.ts';
+import { workloadTime } from './client-parts.ts';
+import type { Internet, Party } from './internet.ts';
+import type { SimulatedSocket } from './simulated-socket.ts';
+
+interface RawSurroundings {
+  readonly seed: number;
+  readonly world: World;
+  readonly counters: Counters;
+  readonly internet: Internet;
+  readonly ttlMs: number;
+  /** Names of the nodes. */
+  readonly nodes: readonly string[];
+  readonly urlOf: (node: string) => string;
+}
+
+const PATIENCE_MS = 1500;
+const SUBPROTOCOL = 'lockd.v1.json';
+
+/**
+ * Speaks the protocol by itself, as somebody else's client may: a cancel before its acquire, everything twice, an open
+ * that is late by a whole session. What the SDK never sends has to be answered rightly too.
+ */
+export class RawClient {
+  readonly host: string;
+  readonly #around: RawSurroundings;
+  readonly #chance: Chance;
+  #isFinished = false;
+  #process: SimulatedProcess | undefined;
+
+  constructor(host: string, around: RawSurroundings) {
+    this.host = host;
+    this.#around = around;
+    this.#chance = Chance.of(around.seed, `raw client ${host}`);
+  }
+
+  start(): void {
+    const { world } = this.#around;
+    const process = new SimulatedProcess(this.host, world, { originMs: 0, ratePpm: 0 });
+    this.#process = process;
+    process.arrive(() => {
+      world.touch();
+      this.#run(process).catch((error: unknown) => world.fail(error));
+    });
+  }
+
+  /** No new sessions; what it leaves ends by its TTL. */
+  finish(): void {
+    this.#isFinished = true;
+    const process = this.#process;
+    if (process === undefined) return;
+    process.die();
+    this.#around.internet.ended(process, 'closed');
+  }
+
+  async #run(process: SimulatedProcess): Promise<void> {
+    const { world, nodes, counters } = this.#around;
+    const time = workloadTime(world, process, () => 1);
+    for (let count = 1; !this.#isFinished; count += 1) {
+      const late = this.#dial(process, this.#chance.pick(nodes));
+      const link = this.#dial(process, this.#chance.pick(nodes));
+      const nonce = `${this.host}-${count}`.padEnd(32, '0');
+      await this.#session(link, late, nonce);
+      if (this.#chance.oneIn(2)) {
+        // The same open once more, from before: its session may be over by now.
+        const answer = await late.ask(['open', 9, nonce, this.#around.ttlMs, late.index, null], 'opened', 'error');
+        if (answer !== undefined) counters.add(`late open: ${answer[0]}`);
+      }
+      link.close();
+      late.close();
+      await time.sleep(this.#chance.between(400, 3_000));
+    }
+  }
+
+  async #session(link: RawLink, late: RawLink, nonce: string): Promise<void> {
+    const { ttlMs } = this.#around;
+    const chance = this.#chance;
+    if (!(await link.isWelcome()) || !(await late.isWelcome())) return;
+    const opened = await link.ask(['open', 1, nonce, ttlMs, link.index, null], 'opened', 'error');
+    if (opened?.[0] !== 'opened') return;
+    const session = opened[2] as number;
+    const name = `raw:${chance.between(1, 3)}`;
+    const twice = (message: ClientMessage): void => {
+      link.say(message);
+      if (chance.oneIn(2)) link.say(message);
+    };
+    // A cancel that overtakes its acquire; the acquire comes all the same.
+    if (chance.oneIn(2)) twice(['cancel', session, 2, 0, 1]);
+    twice(['acquire', session, 1, 0, name, 1000, null, null]);
+    twice(['acquire', session, 3, 0, name, 1000, null, null]);
+    await link.hear('granted', 'waiting', 'error', 'ended');
+    twice(['release', session, 4, 0, 3]);
+    twice(['acquire', session, 3, 0, name, 1000, null, null]);
+    if (chance.oneIn(3)) return;
+    await link.ask(['close', session, 5, 0], 'session-ended', 'error');
+  }
+
+  #dial(process: SimulatedProcess, node: string): RawLink {
+    const { internet, urlOf, world } = this.#around;
+    const party: Party = { host: this.host, process, usesPromises: true };
+    return new RawLink(
+      internet.dial(party, node, urlOf(node), [SUBPROTOCOL]),
+      workloadTime(world, process, () => 1),
+    );
+  }
+}
+
+/** One connection: says hello, and can be waited for. */
+class RawLink {
+  readonly #socket: SimulatedSocket;
+  readonly #time: ReturnType<typeof workloadTime>;
+  readonly #codec = codecFor(SUBPROTOCOL);
+  readonly #waiting: {
+    readonly kinds: readonly string[];
+    readonly resolve: (message: RawMessage | undefined) => void;
+  }[] = [];
+  #welcome: RawMessage | undefined;
+  #isClosed = false;
+
+  constructor(socket: SimulatedSocket, time: ReturnType<typeof workloadTime>) {
+    this.#socket = socket;
+    this.#time = time;
+    socket.on('open', () =>
+      this.say([
+        'hello',
+        { version: PROTOCOL_VERSION, client: 'raw', credentials: null, clusterId: null, sessions: [] },
+      ]),
+    );
+    socket.on('message', (data: Buffer) => {
+      for (const message of this.#codec?.decode(data.toString()) ?? []) {
+        if (message[0] === 'welcome') this.#welcome = message;
+        this.#settle((kinds) => kinds.includes(message[0]), message);
+      }
+    });
+    socket.on('close', () => {
+      this.#isClosed = true;
+      this.#settle(() => true, undefined);
+    });
+  }
+
+  /** Of the log, when the connection was made. */
+  get index(): number {
+    return (this.#welcome?.[1] as { readonly index: number } | undefined)?.index ?? 0;
+  }
+
+  async isWelcome(): Promise<boolean> {
+    return this.#welcome !== undefined || (await this.hear('welcome')) !== undefined;
+  }
+
+  say(message: ClientMessage): void {
+    const codec = this.#codec;
+    if (codec !== undefined && !this.#isClosed) this.#socket.send(codec.encode([message]));
+  }
+
+  ask(message: ClientMessage, ...kinds: readonly string[]): Promise<RawMessage | undefined> {
+    this.say(message);
+    return this.hear(...kinds);
+  }
+
+  /** The next message of these kinds; undefined where none comes. */
+  hear(...kinds: readonly string[]): Promise<RawMessage | undefined> {
+    if (this.#isClosed) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      const waiting = { kinds, resolve };
+      this.#waiting.push(waiting);
+      this.#time.after(PATIENCE_MS, () => {
+        const at = this.#waiting.indexOf(waiting);
+        if (at >= 0) this.#waiting.splice(at, 1);
+        resolve(undefined);
+      });
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#socket.close();
+  }
+
+  #settle(matches: (kinds: readonly string[]) => boolean, message: RawMessage | undefined): void {
+    for (const waiting of [...this.#waiting]) {
+      if (!matches(waiting.kinds)) continue;
+      this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+      waiting.resolve(message);
+    }
+  }
+}
