@@ -287,6 +287,8 @@ export class Connector implements LinkOwner {
 
   #leave(link: Link): void {
     if (link === this.#claim) this.#claim = undefined;
+    // Or it would be gone back to, and say nothing for ever.
+    if (link === this.#lookout) this.#lookout = undefined;
     link.leave();
   }
 

@@ -145,6 +145,27 @@ describe('a node that is cut off from the others', () => {
     expect(cluster.connections.size).toBeLessThanOrEqual(2);
   });
 
+  test('a lookout that was let go is not gone back to when the link breaks', async () => {
+    const { world, cluster } = await strict();
+    cluster.kill('fake://n3');
+    cluster.elect(undefined);
+    // n2 is watched, and n3 has refused a dial.
+    await world.advance(5000);
+    const endpoints = (): string[] => [...cluster.connections].map(({ endpoint }) => endpoint).sort();
+    expect(endpoints()).toEqual(['fake://n1', 'fake://n2']);
+    // Both name a leader that cannot be reached: n1 forwards, and n2 knows no more.
+    const [link, lookout] = [...cluster.connections];
+    for (const connection of [link, lookout]) connection?.push(['leader', { name: 'n3', client: 'fake://n3' }]);
+    // Before n1 has said anything more.
+    world.post(() => link?.break());
+    const dials = cluster.dials.length;
+    await world.settle();
+    // Somebody is dialled at once: n2 was taken leave of, and would be silent for ever.
+    expect(cluster.dials.length).toBe(dials + 1);
+    await world.advance(1000);
+    expect(endpoints()).toEqual(['fake://n2']);
+  });
+
   test('a probe that finds an old leader while the link speaks again is not followed', async () => {
     const { world, cluster, client } = await strict();
     cluster.elect('fake://n2');
