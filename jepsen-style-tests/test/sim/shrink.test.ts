@@ -71,6 +71,16 @@ describe('a failing run is shrunk', () => {
     expect(result.strikes.map(({ name }) => name)).toEqual(['1', '2']);
   });
 
+  test('and ends also where a world calls restless what is calm already', async () => {
+    const simulate = world({ strikes: [20] });
+    const restless = async (of: SimulationRequest): Promise<SimulationResult> => ({
+      ...(await simulate(of)),
+      restless: PARTS,
+    });
+    const { request: left } = await shrink(restless, request, await restless(request), () => false);
+    expect(left.limits?.calm).toEqual(PARTS);
+  });
+
   test('as far as there is time for it: what it comes to still fails', async () => {
     for (const allowed of [0, 1, 7, 23]) {
       const simulate = world({ strikes: [3, 17, 31], nodes: 5 });
