@@ -47,6 +47,30 @@ test('a failing verdict tells the smallest window in words', async () => {
   ]);
 });
 
+test('the window has who clashed, and not who was answered later because somebody had left', () => {
+  const line = (owner: string, call: number, returned: number, more: Partial<HistoryLine>): HistoryLine => ({
+    client: owner.slice(0, 2),
+    op: 'acquire',
+    key: 'k',
+    owner,
+    token: call,
+    call,
+    return: returned,
+    result: 'ok',
+    holder: null,
+    ...more,
+  });
+  const [verdict] = checkHistory([
+    line('c3/1', 10, 11, {}),
+    line('c1/1', 12, 20, {}),
+    line('c7/1', 19, 30, {}),
+    line('c1/1', 22, 25, { op: 'release', token: null }),
+    line('c7/1', 32, 33, { op: 'release', token: null }),
+    line('c3/1', 40, 41, { op: 'release', token: null }),
+  ]);
+  expect(verdict?.summary).toContain('c3/1 (token 10) and c1/1 (token 12) had k at the same time');
+});
+
 /** A lock used by `clients` processes, with looks, refusals, lost answers and expiries: always a valid history. */
 function longHistory(operations: number, keys: number, clients: number, seed: number): HistoryLine[] {
   const random = new Random(seed);

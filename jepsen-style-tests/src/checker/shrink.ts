@@ -10,9 +10,23 @@ export function shrinkWindow(
   atNs: number,
   fails: (part: readonly HistoryLine[]) => boolean,
 ): readonly HistoryLine[] {
-  const until = lines.filter(
-    (line) => line.call <= atNs && (line.return === null || line.return <= atNs || isChange(line)),
-  );
+  const originals = new Map<HistoryLine, HistoryLine>();
+  const until = lines.flatMap((line): HistoryLine[] => {
+    if (line.call > atNs) return [];
+    if (line.return === null || line.return <= atNs) return [line];
+    if (!isChange(line)) return [];
+    // What had no answer by then: with one, it would need what came later, such as the release that made room for it.
+    const pending: HistoryLine = { ...line, return: null, result: 'unknown' };
+    originals.set(pending, line);
+    return [pending];
+  });
+  return shrink(until, fails).map((line) => originals.get(line) ?? line);
+}
+
+function shrink(
+  until: readonly HistoryLine[],
+  fails: (part: readonly HistoryLine[]) => boolean,
+): readonly HistoryLine[] {
   const groups = new Map<string, number>();
   for (const line of until) {
     for (const owner of ownersOf(line)) groups.set(owner, Math.max(groups.get(owner) ?? 0, line.return ?? line.call));
