@@ -10,7 +10,8 @@ export interface RouteDependencies {
   readonly clock: Clock;
   /** How long commands wait for a leader. */
   readonly patienceMs: number;
-  propose(bytes: Uint8Array, start: number, ends: Uint32Array): ProposeResult;
+  /** `awaitedBy`: the node whose clients wait for the outcome. Undefined: this one. */
+  propose(bytes: Uint8Array, start: number, ends: Uint32Array, awaitedBy: NodeId | undefined): ProposeResult;
   /** Lets the driver take its turn after this turn's commands were handed over. */
   wake(): void;
   sendApp(to: NodeId, payload: AppPayload): boolean;
@@ -145,7 +146,7 @@ export class CommandRoute {
   #send(batch: TakenBatch, from: NodeId | undefined, number: number): boolean {
     if (from !== undefined) {
       if (this.#isLeader) {
-        const result = this.#dependencies.propose(batch.bytes, 0, batch.ends);
+        const result = this.#dependencies.propose(batch.bytes, 0, batch.ends, from);
         if (result.type === 'accepted') {
           this.proposedCount += batch.ends.length;
           return true;
@@ -160,7 +161,7 @@ export class CommandRoute {
     const live = withoutStale(batch);
     if (live === undefined) return true;
     if (this.#isLeader) {
-      const result = this.#dependencies.propose(live.bytes, 0, live.ends);
+      const result = this.#dependencies.propose(live.bytes, 0, live.ends, undefined);
       if (result.type === 'accepted') {
         this.proposedCount += live.ends.length;
         return true;

@@ -44,7 +44,7 @@ export interface GatewayDependencies {
   readonly table: LockTable;
   readonly leases: LeaseManager;
   readonly driver: {
-    propose(bytes: Uint8Array, start: number, ends: Uint32Array): ProposeResult;
+    propose(bytes: Uint8Array, start: number, ends: Uint32Array, awaitedBy?: NodeId): ProposeResult;
     requestRead(): { readonly type: 'round'; readonly round: ReadRound } | Refusal;
     wake(): void;
     status(): RaftStatus;
@@ -105,7 +105,7 @@ export class Gateway {
       self,
       clock,
       patienceMs: electionTimeoutMs,
-      propose: (bytes, start, ends) => driver.propose(bytes, start, ends),
+      propose: (bytes, start, ends, awaitedBy) => driver.propose(bytes, start, ends, awaitedBy),
       wake: () => driver.wake(),
       sendApp,
       onMayBeLost: () => this.sessions.tellWhatMayBeLost(),

@@ -11,6 +11,8 @@ const OTHER = 'n2' as NodeId;
 class Bench {
   readonly clock = new FakeClock();
   readonly proposed: number[] = [];
+  /** Of each proposal, on whose behalf it was made. */
+  readonly awaitedBy: (NodeId | undefined)[] = [];
   readonly sent: { to: NodeId; payload: AppPayload }[] = [];
   answer: 'accepted' | 'overloaded' | 'transferring' | 'invalid' = 'accepted';
   isLinked = true;
@@ -22,10 +24,11 @@ class Bench {
     self: SELF,
     clock: this.clock,
     patienceMs: 500,
-    propose: (bytes, start, ends): ProposeResult => {
+    propose: (bytes, start, ends, awaitedBy): ProposeResult => {
       this.largest = Math.max(this.largest, bytes.length);
       if (this.answer !== 'accepted') return { type: 'refused', reason: this.answer, leader: SELF };
       this.proposed.push(...commands(bytes, start, ends));
+      this.awaitedBy.push(awaitedBy);
       return { type: 'accepted', firstIndex: 1, term: 1 } as ProposeResult;
     },
     wake: () => {},
@@ -66,6 +69,10 @@ function commands(bytes: Uint8Array, start: number, ends: Uint32Array): number[]
 
 const command = (value: number): Uint8Array => Uint8Array.of(value);
 
+function forwardOf(value: number): Extract<AppPayload, { type: 'forward' }> {
+  return { type: 'forward', batch: 1, start: 0, ends: Uint32Array.of(2), bytes: Uint8Array.of(1, value) };
+}
+
 describe('the way of commands into the log', () => {
   test.each(['leader', 'follower'] as const)(
     'a turn with very many of them hands them on in parts, in order, at a %s',
@@ -93,6 +100,16 @@ describe('the way of commands into the log', () => {
     expect(bench.proposed).toEqual([]);
     bench.clock.endTurn();
     expect(bench.proposed).toEqual([1, 2, 3]);
+  });
+
+  test('what another node has forwarded is proposed on its behalf, so that it hears of the commit at once', () => {
+    const bench = new Bench();
+    bench.status('leader', SELF);
+    bench.route.onForward(OTHER, forwardOf(1));
+    bench.route.add(command(2), undefined, 2);
+    bench.clock.endTurn();
+    expect(bench.proposed).toEqual([1, 2]);
+    expect(bench.awaitedBy).toEqual([OTHER, undefined]);
   });
 
   test('a follower sends them to the leader in one frame', () => {
@@ -204,13 +221,7 @@ describe('the way of commands into the log', () => {
   test('commands forwarded to a node that does not lead go back, and nowhere else', () => {
     const bench = new Bench();
     bench.status('follower', 'n3' as NodeId);
-    bench.route.onForward(OTHER, {
-      type: 'forward',
-      batch: 7,
-      start: 0,
-      ends: Uint32Array.of(2),
-      bytes: Uint8Array.of(1, 9),
-    });
+    bench.route.onForward(OTHER, { ...forwardOf(9), batch: 7 });
     expect(bench.sent).toEqual([{ to: OTHER, payload: { type: 'forward-refused', batch: 7, reason: 'not-leader' } }]);
   });
 });
