@@ -28,6 +28,7 @@ export function checkToldBeforeLost(lines: readonly HistoryLine[]): Verdict {
     const grants = grantsOf(ofKey)
       .filter((grant) => modeOf(grant) !== 'permit')
       .sort((a, b) => a.token - b.token);
+    const newestToken = new Map(grants.map(({ owner, token }) => [owner, token]));
     for (let i = 0; i + 1 < grants.length; i++) {
       const grant = grants[i] as (typeof grants)[number];
       const expire = expires.get(grant.owner);
@@ -36,7 +37,7 @@ export function checkToldBeforeLost(lines: readonly HistoryLine[]): Verdict {
       const next = grants[at];
       if (next === undefined || next.owner === grant.owner || expire === undefined) continue;
       // It left this phase by an upgrade, and went on under another token.
-      if (grants.some((later) => later.owner === grant.owner && later.token > grant.token)) continue;
+      if ((newestToken.get(grant.owner) ?? 0) > grant.token) continue;
       // Taken away by somebody's wish (a steal, an administrator): outside this promise.
       if (stolen.has(grant.owner) || (releases.get(grant.owner)?.client ?? grant.client) !== grant.client) continue;
       judged++;
