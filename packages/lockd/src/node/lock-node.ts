@@ -119,8 +119,11 @@ export class LockNode {
   }
 
   async #stop(reason: string): Promise<void> {
-    await this.#service.stop(reason);
-    await Promise.all([this.#clientListener.close(), this.#peerListener.close()]);
+    try {
+      await this.#service.stop(reason);
+    } finally {
+      await Promise.all([this.#clientListener.close(), this.#peerListener.close()]);
+    }
     this.#log.info('stopped');
   }
 

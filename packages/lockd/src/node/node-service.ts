@@ -428,8 +428,12 @@ export class NodeService {
     this.#operations.stop();
     this.#gateway.stop(reason);
     this.#leaseDriver.stop();
-    await driver.stop();
-    this.#transport.stop(reason);
+    try {
+      await driver.stop();
+    } finally {
+      // Also where the storage could not write its last: the process has to come to its end.
+      this.#transport.stop(reason);
+    }
   }
 
   /** Resolves when `condition` holds, or after `timeoutMs`. */
