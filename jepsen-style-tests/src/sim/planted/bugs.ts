@@ -1,18 +1,5 @@
-import type { WorldName } from '../simulation.ts';
-import type { Edit } from './edit.ts';
-
-/** A mistake that others have made, put into the shipped code at load time: the simulator must find it. */
-export interface PlantedBug {
-  readonly name: string;
-  /** Row of the fault catalogue in docs/raft.md, where it is one. */
-  readonly row: number | undefined;
-  readonly what: string;
-  readonly edits: readonly Edit[];
-  /** The world that shows it. Default: raft. */
-  readonly world?: WorldName;
-  /** A seed that shows it. */
-  readonly seed: number;
-}
+import type { PlantedBug } from './planted-bug.ts';
+import { SERVICE_BUGS } from './service-bugs.ts';
 
 const RAFT_NODE = 'raft/dist/core/raft-node';
 const NODE_STATE = 'raft/dist/core/node-state';
@@ -389,4 +376,5 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     ],
     seed: 1,
   },
+  ...SERVICE_BUGS,
 ];

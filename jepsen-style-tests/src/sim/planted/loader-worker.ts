@@ -1,6 +1,6 @@
 import type { InitializeHook, LoadHook } from 'node:module';
-import type { PlantedBug } from './bugs.ts';
 import { applyEdits } from './edit.ts';
+import type { PlantedBug } from './planted-bug.ts';
 
 let planted: PlantedBug | undefined;
 

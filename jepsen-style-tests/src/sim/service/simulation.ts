@@ -10,6 +10,7 @@ import { Trace } from '../world/trace.ts';
 import { Violation } from '../world/violation.ts';
 import { World } from '../world/world.ts';
 import { Beliefs } from './beliefs.ts';
+import { BoundClient } from './bound-client.ts';
 import { Internet } from './internet.ts';
 import { SERVICE_FAULTS, ServiceNemesis } from './nemesis.ts';
 import { CHAOS_US, calmed, drawServiceProfile, restlessParts, type ServiceProfile } from './profile.ts';
@@ -87,6 +88,7 @@ class ServiceSimulation {
   readonly #nodes: readonly ServiceNode[];
   readonly #clients: readonly SimClient[];
   readonly #raw: RawClient;
+  readonly #bound: readonly BoundClient[];
   readonly #nemesis: ServiceNemesis;
   /** Nothing was left out that work needs. */
   readonly #isWhole: boolean;
@@ -155,6 +157,17 @@ class ServiceSimulation {
       nodes: members,
       urlOf: clientUrlOf,
     });
+    this.#bound = ['b1', 'b2'].map(
+      (host) =>
+        new BoundClient(host, {
+          seed,
+          world,
+          counters,
+          internet,
+          ttlMs: profile.ttlMs,
+          endpoints: members.map(clientUrlOf),
+        }),
+    );
     this.#nemesis = new ServiceNemesis(
       { world, trace, counters, internet, profile },
       this.#nodes,
@@ -171,6 +184,7 @@ class ServiceSimulation {
     for (const node of this.#nodes) this.#world.in(this.#chance.below(200_000), () => node.start());
     for (const client of this.#clients) this.#world.in(this.#chance.below(1_000_000), () => client.start());
     this.#world.in(1_500_000, () => this.#raw.start());
+    for (const client of this.#bound) this.#world.in(1_000_000, () => client.start());
     this.#nemesis.start();
     await this.#world.run(lastsUs);
     // Where little could be asked for, faults end and the clients go on.
@@ -218,6 +232,7 @@ class ServiceSimulation {
     await this.#world.run(this.#world.nowUs + CALM_US);
     for (const client of left) client.finish();
     this.#raw.finish();
+    for (const client of this.#bound) client.finish();
     const boundMs = serveMs + LONGEST_WAIT_MS + 2 * ttlMs;
     const areDone = (): boolean => left.every((client) => client.isDone);
     await this.#world.run(this.#world.nowUs + boundMs * 1000, areDone);

@@ -1,0 +1,114 @@
+import type { PlantedBug } from './planted-bug.ts';
+
+const SESSIONS = 'lockd/dist/lock-table/session-commands';
+
+/** Mistakes above Raft: in the lock table, the leases, the gateway and the SDK. */
+export const SERVICE_BUGS: readonly PlantedBug[] = [
+  {
+    name: 'retry-applied-twice',
+    row: 37,
+    what: 'a request that is sent again after a failover takes effect again',
+    edits: [
+      {
+        module: SESSIONS,
+        find: 'if (seq > answers.acked && answers.get(seq) === undefined) return session;',
+        replace: 'return session;',
+      },
+    ],
+    world: 'service',
+    seed: 1,
+  },
+  {
+    name: 'late-open-revives',
+    row: undefined,
+    what: 'an open that comes again after its session has ended opens it once more',
+    edits: [
+      {
+        module: SESSIONS,
+        find: 'if (state.endedNonces.has(nonce) || openedAfter < state.endedNonces.watermark)',
+        replace: 'if (openedAfter < 0)',
+      },
+    ],
+    world: 'service',
+    seed: 1,
+  },
+  {
+    name: 'no-tombstone',
+    row: undefined,
+    what: 'a cancel that overtakes its acquire leaves nothing behind for it to find',
+    edits: [
+      {
+        module: 'lockd/dist/lock-table/operations',
+        find: "session.answers.set(handle, endedAnswer('cancelled'));",
+        replace: '',
+      },
+    ],
+    world: 'service',
+    seed: 1,
+  },
+  {
+    name: 'replicas-name-differently',
+    row: undefined,
+    what: 'a replica that was restored from a snapshot applies names in another form',
+    edits: [
+      {
+        module: 'lockd/dist/lock-table/lock-table',
+        find: 'const command = decodeCommand(bytes, start, end);',
+        replace: `const command = decodeCommand(bytes, start, end);
+        if (this.wasRestored && command !== undefined && command[0] === OP.acquire) command[5] = command[5].toUpperCase();`,
+      },
+      {
+        module: 'lockd/dist/lock-table/lock-table',
+        find: 'this.#state = state;',
+        replace: 'this.#state = state; this.wasRestored = true;',
+      },
+    ],
+    world: 'service',
+    seed: 5,
+  },
+  {
+    name: 'token-reused-in-block',
+    row: undefined,
+    what: 'the entries of one block are applied under one index, so their grants share a token',
+    edits: [
+      {
+        module: 'lockd/dist/node/lock-state-machine',
+        find: 'this.#table.applyEntry(bytes, index, term, this.#sink, start + 1, end);',
+        replace: 'this.#table.applyEntry(bytes, firstIndex, term, this.#sink, start + 1, end);',
+      },
+    ],
+    world: 'service',
+    seed: 1,
+  },
+  {
+    name: 'lease-counted-from-answer',
+    row: undefined,
+    what: 'the SDK counts its lease from the acknowledgement of a renewal, not from its sending',
+    edits: [
+      { module: 'client/dist/lease-renewer', find: 'acknowledged(stamp) {', replace: 'acknowledged(stamp, now) {' },
+      { module: 'client/dist/lease-renewer', find: 'this.#since = sentAt;', replace: 'this.#since = now;' },
+      {
+        module: 'client/dist/session-keeper',
+        find: 'this.#current.renewer?.acknowledged(stamp);',
+        replace: 'this.#current.renewer?.acknowledged(stamp, now());',
+      },
+    ],
+    world: 'service',
+    seed: 16,
+  },
+  {
+    name: 'held-cached',
+    row: undefined,
+    what: 'the SDK remembers that a lock is held until its signal says otherwise',
+    edits: [
+      {
+        module: 'client/dist/held-lock',
+        find: 'return this.#request.isHeld(this.#request.host.now());',
+        replace: `this.wasHeld ??= this.#request.isHeld(this.#request.host.now());
+        return this.wasHeld && !this.#request.isReleased && this.#request.lossReason === undefined;`,
+      },
+    ],
+    world: 'service',
+    seed: 1,
+  },
+];
