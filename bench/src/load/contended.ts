@@ -1,8 +1,8 @@
 import type { LockDriver } from '../drivers/driver.ts';
 import { Histogram } from '../measure/histogram.ts';
 import { pause } from '../processes/children.ts';
-import type { PhaseListener } from './cycles.ts';
 import { ErrorCounts } from './errors.ts';
+import { MeasuredTime, type PhaseListener } from './measured-time.ts';
 import type { Workload, WorkloadResult } from './workload.ts';
 
 /** `workers` take turns at one name. All of them live in this process, so one clock times each hand-off. */
@@ -16,18 +16,17 @@ export async function runContended(
   const errors = new ErrorCounts();
   const grantsByWorker = new Array<number>(workload.workers).fill(0);
   const name = `${workload.prefix}/contended`;
-  let measuring = false;
-  let over = false;
+  const time = new MeasuredTime();
   let grants = 0;
   let releasedAt: number | undefined;
 
   const work = async (worker: number): Promise<void> => {
-    while (!over) {
+    while (!time.isOver) {
       const begun = performance.now();
       try {
         const handle = await driver.acquire(worker, name);
         const granted = performance.now();
-        if (measuring) {
+        if (time.isMeasuring) {
           grants++;
           grantsByWorker[worker] = (grantsByWorker[worker] as number) + 1;
           acquire.record((granted - begun) * 1000);
@@ -42,15 +41,7 @@ export async function runContended(
     }
   };
   const workers = Array.from({ length: workload.workers }, (_, worker) => work(worker));
-  await pause(workload.warmUpMs);
-  onPhase('measuring');
-  measuring = true;
-  const begun = performance.now();
-  await pause(workload.measureMs);
-  measuring = false;
-  const seconds = (performance.now() - begun) / 1000;
-  onPhase('measured');
-  over = true;
+  const seconds = await time.pass(workload, onPhase);
   await Promise.all(workers);
   return {
     cycles: grants,

@@ -2,10 +2,8 @@ import type { LockDriver } from '../drivers/driver.ts';
 import { Histogram } from '../measure/histogram.ts';
 import { pause } from '../processes/children.ts';
 import { ErrorCounts } from './errors.ts';
+import { MeasuredTime, type PhaseListener } from './measured-time.ts';
 import type { CyclesWorkload, WorkloadResult } from './workload.ts';
-
-/** Called at the ends of the measured time, so that whoever accounts CPU can read it there. */
-export type PhaseListener = (phase: 'measuring' | 'measured') => void;
 
 /** After a failure a worker waits so long: a service that refuses at once would otherwise be measured refusing. */
 const PAUSE_AFTER_ERROR_MS = 10;
@@ -28,20 +26,19 @@ async function runClosedLoop(
   const acquire = new Histogram();
   const errors = new ErrorCounts();
   const namesPerWorker = workload.namesPerWorker ?? 8;
-  let measuring = false;
-  let over = false;
+  const time = new MeasuredTime();
   let cycles = 0;
 
   const work = async (worker: number): Promise<void> => {
     const names = Array.from({ length: namesPerWorker }, (_, index) => `${workload.prefix}/${worker}/${index}`);
-    for (let turn = 0; !over; turn++) {
-      const begunInside = measuring;
+    for (let turn = 0; !time.isOver; turn++) {
+      const begunInside = time.isMeasuring;
       const begun = performance.now();
       try {
         const handle = await driver.acquire(worker, names[turn % namesPerWorker] as string);
         if (begunInside) acquire.record((performance.now() - begun) * 1000);
         await driver.release(worker, handle);
-        if (measuring) cycles++;
+        if (time.isMeasuring) cycles++;
       } catch (error) {
         if (begunInside) errors.add(error);
         await pause(PAUSE_AFTER_ERROR_MS);
@@ -50,15 +47,7 @@ async function runClosedLoop(
   };
   const workers = Array.from({ length: workload.workers }, (_, worker) => work(worker));
 
-  await pause(workload.warmUpMs);
-  onPhase('measuring');
-  measuring = true;
-  const begun = performance.now();
-  await pause(workload.measureMs);
-  measuring = false;
-  const seconds = (performance.now() - begun) / 1000;
-  onPhase('measured');
-  over = true;
+  const seconds = await time.pass(workload, onPhase);
   // What is under way when the time is over belongs to the latencies: leaving it out would hide a stall at the end.
   await Promise.all(workers);
   return { cycles, seconds, acquire: acquire.toData(), errors: errors.toRecord() };
@@ -77,7 +66,7 @@ async function runOpenLoop(
   const acquire = new Histogram();
   const errors = new ErrorCounts();
   const underWay = new Set<Promise<void>>();
-  let measuring = false;
+  const time = new MeasuredTime();
   let cycles = 0;
   let scheduled = 0;
 
@@ -87,14 +76,14 @@ async function runOpenLoop(
       const handle = await driver.acquire(worker, `${workload.prefix}/open/${number}`);
       if (inside) acquire.record((performance.now() - intended) * 1000);
       await driver.release(worker, handle);
-      if (measuring) cycles++;
+      if (time.isMeasuring) cycles++;
     } catch (error) {
       if (inside) errors.add(error);
     }
   };
 
   /** Begins the cycles of `durationMs`, those of each millisecond together; late ones all the same, from their instant. */
-  const schedule = async (durationMs: number): Promise<number> => {
+  const schedule = async (durationMs: number): Promise<void> => {
     const begun = performance.now();
     const first = scheduled;
     const ticks = Math.ceil(durationMs / TICK_MS);
@@ -104,26 +93,20 @@ async function runOpenLoop(
         const due = first + Math.floor(((tick + 1) * TICK_MS * ratePerSecond) / 1000);
         while (scheduled < due) {
           if (underWay.size >= MAX_UNDER_WAY) {
-            if (measuring) errors.add(new Error(`not begun: ${MAX_UNDER_WAY} under way`));
+            if (time.isMeasuring) errors.add(new Error(`not begun: ${MAX_UNDER_WAY} under way`));
             scheduled++;
             continue;
           }
-          const running = cycle(scheduled++, begun + tick * TICK_MS, measuring);
+          const running = cycle(scheduled++, begun + tick * TICK_MS, time.isMeasuring);
           underWay.add(running);
           void running.then(() => underWay.delete(running));
         }
       }
       await pause(TICK_MS);
     }
-    return (performance.now() - begun) / 1000;
   };
 
-  await schedule(workload.warmUpMs);
-  onPhase('measuring');
-  measuring = true;
-  const seconds = await schedule(workload.measureMs);
-  measuring = false;
-  onPhase('measured');
+  const seconds = await time.pass(workload, onPhase, schedule);
   await Promise.all(underWay);
   return { cycles, seconds, acquire: acquire.toData(), errors: errors.toRecord() };
 }

@@ -3,8 +3,8 @@ import { LIMITS, msgpackCodec, PROTOCOL_VERSION, type RawMessage } from '@lockd/
 import { WebSocket } from 'ws';
 import { Histogram } from '../measure/histogram.ts';
 import { pause } from '../processes/children.ts';
-import type { PhaseListener } from './cycles.ts';
 import { ErrorCounts } from './errors.ts';
+import { MeasuredTime, type PhaseListener } from './measured-time.ts';
 import type { Workload, WorkloadResult } from './workload.ts';
 
 /**
@@ -50,15 +50,14 @@ export class RawSessions {
   ): Promise<WorkloadResult> {
     const frames = new Histogram();
     const errors = new ErrorCounts();
-    let measuring = false;
-    let over = false;
+    const time = new MeasuredTime();
     let renewals = 0;
     const work = async (connection: RawConnection): Promise<void> => {
-      while (!over) {
+      while (!time.isOver) {
         const begun = performance.now();
         try {
           const count = await connection.renewAll();
-          if (measuring) {
+          if (time.isMeasuring) {
             renewals += count;
             frames.record((performance.now() - begun) * 1000);
           }
@@ -69,15 +68,7 @@ export class RawSessions {
       }
     };
     const workers = this.#connections.map(work);
-    await pause(workload.warmUpMs);
-    onPhase('measuring');
-    measuring = true;
-    const begun = performance.now();
-    await pause(workload.measureMs);
-    measuring = false;
-    const seconds = (performance.now() - begun) / 1000;
-    onPhase('measured');
-    over = true;
+    const seconds = await time.pass(workload, onPhase);
     await Promise.all(workers);
     return { cycles: renewals, seconds, acquire: frames.toData(), errors: errors.toRecord() };
   }
