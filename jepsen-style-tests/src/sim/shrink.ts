@@ -155,9 +155,14 @@ class Search {
   }
 }
 
-/** Failures of one kind: of the same promise; errors nobody foresaw by their text, whatever the numbers in it. */
-export function kindOf(failure: Failure | undefined): string {
+/**
+ * Failures of one kind: of the same promise, told with the same first words ("no service" is another failure than "not
+ * everyone has caught up"); errors nobody foresaw by all their text. Whatever the numbers in it.
+ */
+function kindOf(failure: Failure | undefined): string {
   if (failure === undefined) return 'none';
   const { promise, message, isForeseen } = failure;
-  return isForeseen ? promise : message.replaceAll(/\d+/g, '#');
+  const text = message.replaceAll(/\d+/g, '#');
+  if (!isForeseen) return text;
+  return [promise, ...text.slice(promise.length).split(' ').slice(1, 4)].join(' ');
 }

@@ -41,6 +41,13 @@ describe('what is left out of a run', () => {
     expect(result.simulatedMs).toBeGreaterThan(5_000);
     expect(result.simulatedMs).toBeLessThan(30_000);
   }, 60_000);
+
+  test('leaves no cluster that cannot found itself, be it healed before it has', async () => {
+    for (const untilMs of [0, 100, 250]) {
+      const { result } = await runWith({ only: [], untilMs });
+      expect(result, `until ${untilMs} ms`).toMatchObject({ faultsEndedMs: untilMs, failure: undefined });
+    }
+  }, 60_000);
 });
 
 /** Also those that came to nothing: they looked for somebody to strike. */

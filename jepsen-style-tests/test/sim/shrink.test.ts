@@ -71,6 +71,16 @@ describe('a failing run is shrunk', () => {
     expect(result.strikes.map(({ name }) => name)).toEqual(['1', '2']);
   });
 
+  test('and never to one that breaks the same promise in another way', async () => {
+    const told = async (of: SimulationRequest): Promise<SimulationResult> => {
+      const result = await world({ strikes: [] })(of);
+      const message = `one: ${result.strikes.length > 9 ? 'no service' : 'not everyone has caught up'} after 7 ms`;
+      return { ...result, failure: { promise: 'one', isForeseen: true, message, stack: '', events: [] } };
+    };
+    const { result } = await shrink(told, request, await told(request), () => false);
+    expect(result.strikes.length).toBe(10);
+  });
+
   test('and ends also where a world calls restless what is calm already', async () => {
     const simulate = world({ strikes: [20] });
     const restless = async (of: SimulationRequest): Promise<SimulationResult> => ({

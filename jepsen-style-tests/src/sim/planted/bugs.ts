@@ -65,7 +65,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
           "return (this.count ?? 0) * 2 > configuration.voters.length ? 'won' : quorumVote(configuration, (node) => this.#votes.get(node));",
       },
     ],
-    seed: 57,
+    seed: 43,
   },
   {
     name: 'earlier-term-counted',

@@ -223,6 +223,8 @@ class RaftSimulation {
   #drawCore(): SimNode[] | undefined {
     const configurations = this.#checker.possibleConfigurations();
     let core = this.#nodes.filter((node) => !this.#faults.lost.has(node));
+    // Healed before the cluster has founded itself: that may need any of them.
+    if (configurations.length === 0) return core;
     const suffices = (some: readonly SimNode[]): boolean =>
       configurations.every(
         (configuration) =>
