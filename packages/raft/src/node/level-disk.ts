@@ -184,7 +184,10 @@ class LevelDatabase implements LogDatabase {
 
   async batch(operations: readonly DatabaseOperation[], options: { readonly sync: boolean }): Promise<void> {
     try {
-      await this.#level.batch(operations as DatabaseOperation[], options);
+      const [only] = operations;
+      // A group commit is one record: the same bytes in LevelDB's file, for two thirds of this thread's time.
+      if (operations.length === 1 && only?.type === 'put') await this.#level.put(only.key, only.value, options);
+      else await this.#level.batch(operations as DatabaseOperation[], options);
     } catch (error) {
       throw toStorageError(error, 'writing the log');
     }
