@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { root } from './lib/root.mjs';
 import { build, install } from './lib/setup.mjs';
 
-const [seeds = '1..20'] = process.argv.slice(2);
+/** A registry that does not answer must not hold up the rest. */
+const FETCH_MAX_MS = 180_000;
+
+const [seeds = '1..8'] = process.argv.slice(2);
 const major = Number(process.versions.node.split('.')[0]);
 const wanted = major === 20 ? 24 : 20;
 
@@ -40,9 +43,9 @@ process.stdout.write(`seeds ${seeds}: the same traces on Node.js ${here.version}
 function findOther() {
   if (process.env.LOCKD_OTHER_NODE) return process.env.LOCKD_OTHER_NODE;
   try {
-    return ask('npx', ['--yes', `node@${wanted}`, '-p', 'process.execPath']).trim();
+    return ask('npx', ['--yes', `node@${wanted}`, '-p', 'process.execPath'], FETCH_MAX_MS).trim();
   } catch (error) {
-    const reason = String(error.stderr ?? error.message)
+    const reason = String(error.stderr || error.message)
       .trim()
       .split('\n')[0];
     process.stdout.write(
@@ -52,9 +55,10 @@ function findOther() {
   }
 }
 
-function ask(command, args) {
+function ask(command, args, timeout) {
   return execFileSync(command, args, {
     cwd: root,
+    timeout,
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
     maxBuffer: 1 << 26,
