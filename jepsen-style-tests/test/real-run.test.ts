@@ -31,8 +31,8 @@ test.skipIf(!existsSync(main))(
   'a short run with real processes is clean, and leaves histories and a report',
   async () => {
     const { code, text } = await run([
-      ...['--seconds', '12', '--seed', '20261123', '--out', out],
-      ...['--faults', 'kill-leader,isolate-leader,freeze-holder,cut-acks'],
+      ...['--seconds', '15', '--seed', '20261123', '--out', out],
+      ...['--faults', 'kill-leader,isolate-leader,members,freeze-holder,cut-acks'],
     ]);
     expect(text).toMatch(/^seed 20261123\n/);
     expect({ code, text: code === 0 ? '' : text }).toEqual({ code: 0, text: '' });
