@@ -77,7 +77,7 @@ export async function runW1(
 }
 
 const RAMP_UP_WORKERS = 64;
-const RAMP_UP_MS = 5000;
+const RAMP_UP_MS = 10_000;
 
 /**
  * Load that is not measured, for servers and load generator alike: code that a virtual machine has not compiled yet
