@@ -1,9 +1,36 @@
 import type { PlantedBug } from './planted-bug.ts';
 
 const SESSIONS = 'lockd/dist/lock-table/session-commands';
+const LEASES = 'lockd/dist/leases/lease-manager';
+const LEASE_DRIVER = 'lockd/dist/node/lease-driver';
 
 /** Mistakes above Raft: in the lock table, the leases, the gateway and the SDK. */
 export const SERVICE_BUGS: readonly PlantedBug[] = [
+  {
+    name: 'deposed-leader-ends-sessions',
+    row: 34,
+    what: 'a leader that was paused goes on counting, and hands the ends that it finds to its successor',
+    edits: [
+      {
+        module: LEASE_DRIVER,
+        find: 'if (readyTerm === undefined) leases.lostLeadership(); else',
+        replace: 'if (readyTerm !== undefined)',
+      },
+      {
+        module: 'lockd/dist/node/node-service',
+        find: 'propose: (bytes, start, ends) => driver.propose(bytes, start, ends),',
+        replace: `propose: (bytes, start, ends) => {
+          const { leader } = driver.status();
+          if (leader === undefined || leader === configuration.name) return driver.propose(bytes, start, ends);
+          transport.sendApp(leader, { type: 'forward', batch: 0, start, ends, bytes });
+          return { type: 'accepted' };
+        },`,
+      },
+      { module: SESSIONS, find: 'term !== state.term || session.attachment', replace: 'session.attachment' },
+    ],
+    world: 'service',
+    seed: 1,
+  },
   {
     name: 'retry-applied-twice',
     row: 37,
@@ -17,6 +44,25 @@ export const SERVICE_BUGS: readonly PlantedBug[] = [
     ],
     world: 'service',
     seed: 1,
+  },
+  {
+    name: 'renewal-not-held-back',
+    row: undefined,
+    what: 'a renewal is acknowledged although the end of its session has been proposed',
+    edits: [
+      {
+        module: LEASES,
+        find: 'if (lease.isEndProposed) { lease.heldBack ??= [];',
+        replace: 'if (lease.session < 0) { lease.heldBack ??= [];',
+      },
+      {
+        module: LEASES,
+        find: 'if (!lease.isEndProposed) return true;',
+        replace: 'if (lease.session > 0) return true;',
+      },
+    ],
+    world: 'service',
+    seed: 3,
   },
   {
     name: 'late-open-revives',

@@ -61,6 +61,8 @@ export class Internet {
   readonly #cuts = new Map<string, number>();
   readonly #refusals = new Set<string>();
   readonly #dark = new Set<string>();
+  /** What each host says takes so much longer, microseconds. */
+  readonly #lags = new Map<string, number>();
   readonly #sockets = new Set<SimulatedSocket>();
   readonly #held = new Set<Direction>();
 
@@ -141,6 +143,11 @@ export class Internet {
     else this.#refusals.delete(`${from}>${to}`);
   }
 
+  lag(host: string, us: number): void {
+    if (us === 0) this.#lags.delete(host);
+    else this.#lags.set(host, us);
+  }
+
   /** Ends every connection between two hosts at once; both sides are told. */
   reset(one: string, other: string): number {
     let count = 0;
@@ -156,7 +163,7 @@ export class Internet {
 
   /** Calls `arrive` when what is sent now has come over, after everything before it. */
   carry(direction: Direction, arrive: () => void): void {
-    let atUs = this.#world.nowUs + this.#delayUs();
+    let atUs = this.#world.nowUs + this.#delayUs() + (this.#lags.get(direction.from) ?? 0);
     if (this.shape.retransmitPerMille > 0 && this.#chance.perMille(this.shape.retransmitPerMille)) {
       this.#counters.add('segment sent again');
       atUs += this.#chance.between(RETRANSMIT_MIN_US, RETRANSMIT_MAX_US);

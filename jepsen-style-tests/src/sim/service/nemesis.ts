@@ -34,6 +34,7 @@ export const SERVICE_FAULTS: readonly string[] = [
   'client refused',
   'client stalled',
   'client stalled beyond the TTL',
+  'client wakes up at the last moment',
   'client killed',
   'client without power',
   'client wall clock set',
@@ -144,19 +145,37 @@ export class ServiceNemesis {
     this.#ambush(node, 'end', 3 * this.#around.profile.ambushPerMille, client);
   }
 
+  /** Until its first entry is committed it does not know what has ended: sometimes that takes long. */
+  onOldEnds(node: ServiceNode): void {
+    const drawn = this.#drawAmbush(node, 'old-end', 5 * this.#around.profile.ambushPerMille);
+    if (drawn === undefined) return;
+    this.#struck(drawn.name, 'ambush: slow quorum');
+    for (const other of this.#others(node)) this.#stallDisk(other, drawn.chance.between(50_000, 400_000));
+  }
+
   #comesAbout(name: string): boolean {
     return this.#only === undefined || this.#only.has(name);
   }
 
-  #ambush(node: ServiceNode, occasion: string, perMille: number, client?: SimClient): void {
-    if (perMille === 0 || this.#isOver) return;
+  #drawAmbush(
+    node: ServiceNode,
+    occasion: string,
+    perMille: number,
+  ): { readonly name: string; readonly chance: Chance } | undefined {
+    if (perMille === 0 || this.#isOver) return undefined;
     const where = `${node.id}.${occasion}`;
     const number = (this.#occasions.get(where) ?? 0) + 1;
     this.#occasions.set(where, number);
     const name = `${where}.${number}`;
-    if (!this.#comesAbout(name)) return;
+    if (!this.#comesAbout(name)) return undefined;
     const chance = this.#ambushChance.split(name);
-    if (!chance.perMille(perMille)) return;
+    return chance.perMille(perMille) ? { name, chance } : undefined;
+  }
+
+  #ambush(node: ServiceNode, occasion: string, perMille: number, client?: SimClient): void {
+    const drawn = this.#drawAmbush(node, occasion, perMille);
+    if (drawn === undefined) return;
+    const { name, chance } = drawn;
     const isAboutClient = client !== undefined && chance.oneIn(2);
     const what = isAboutClient ? 'news' : chance.pick(['kill', 'power', 'pause', 'isolate', 'isolate', 'mute', 'disk']);
     const { process } = node;
@@ -271,6 +290,20 @@ export class ServiceNemesis {
       case 'client stalled beyond the TTL':
         client.stall(beyondTtlUs);
         break;
+      case 'client wakes up at the last moment': {
+        const { nowUs } = this.#around.world;
+        const wakeUs = (client.givesUpAtUs ?? 0) - chance.between(1_000, 60_000);
+        if (wakeUs <= nowUs) return;
+        client.stall(wakeUs - nowUs);
+        // So that its renewal is at the leader when that has decided, or is about to, and its decision is slow to be one.
+        internet.lag(client.host, chance.between(60_000, 300_000));
+        this.#later(wakeUs - nowUs + SECOND_US, () => internet.lag(client.host, 0));
+        this.#around.world.in(wakeUs - nowUs + 50_000, () => {
+          if (this.#isOver) return;
+          for (const one of this.#nodes) if (!one.isLeader) this.#stallDisk(one, chance.between(100_000, 400_000));
+        });
+        break;
+      }
       case 'client killed':
       case 'client without power':
         client.crash(fault === 'client without power');

@@ -30,6 +30,8 @@ export interface NodeSurroundings {
   onTransition(node: ServiceNode, event: TraceEvent): void;
   /** An end that a leader has decided has become durable somewhere, and is not known to be committed. */
   onEndStored(node: ServiceNode, session: number): void;
+  /** It has become leader, and ends that its predecessor decided wait in its log for its first entry. */
+  onOldEnds(node: ServiceNode): void;
 }
 
 export function clientUrlOf(id: string): string {
@@ -288,9 +290,12 @@ export class ServiceNode {
 
   /** The successor of a leader that had decided an end: it must come to nothing. */
   #lookForOldEnds(commitIndex: number, lastIndex: number): void {
+    let count = 0;
     for (const [index, term] of this.#storedEnds)
-      if (index > commitIndex && index <= lastIndex && this.durable.termAt(index) === term)
-        this.#around.counters.add('new leader with an old expiry in its log');
+      if (index > commitIndex && index <= lastIndex && this.durable.termAt(index) === term) count += 1;
+    if (count === 0) return;
+    this.#around.counters.add('new leader with an old expiry in its log', count);
+    this.#around.onOldEnds(this);
   }
 
   #log(process: SimulatedProcess, text: string): void {

@@ -29,6 +29,8 @@ export interface ClientSurroundings {
 }
 
 const RECONNECT_MS = 100;
+/** Beside 2 % of the TTL, what the SDK counts less than the service (lease-clock.ts). */
+const SDK_MARGIN_US = 100_000;
 /** What all clients ask for together before they take their time, and in each second. More only costs time. */
 const OPERATIONS_AT_ONCE = 100;
 const OPERATIONS_PER_S = 5;
@@ -63,6 +65,7 @@ export class SimClient {
   #starts = 0;
   #process: SimulatedProcess | undefined;
   #recorder: BelievingRecorder | undefined;
+  #client: LockClient | undefined;
   #clock: ClientClock | undefined;
   #tap: TransportTap | undefined;
   #isReporting = false;
@@ -102,6 +105,13 @@ export class SimClient {
     return this.#tap?.sessionMayEndNs(session);
   }
 
+  /** When the SDK gives up its session unless a renewal is acknowledged before; undefined where it has none. */
+  get givesUpAtUs(): number | undefined {
+    const mayEndNs = this.#client === undefined ? undefined : this.sessionMayEndNs(this.#client.session);
+    const { ttlMs } = this.#around.profile;
+    return mayEndNs === undefined ? undefined : Math.floor(mayEndNs / 1000) - 20 * ttlMs - SDK_MARGIN_US;
+  }
+
   /** Whether its event loop has run freely for so long. */
   hasRunFreelyForUs(us: number): boolean {
     return this.#stalledUntilUs + us < this.#around.world.nowUs;
@@ -137,9 +147,7 @@ export class SimClient {
   crash(isDark: boolean): void {
     const process = this.#process;
     if (process === undefined || this.isDone) return;
-    // Nobody does anything in it any more, but Node keeps signals that somebody listens to until they abort.
-    this.#isReporting = false;
-    this.#stop.abort();
+    this.abandon();
     this.#say(isDark ? 'loses power' : 'is killed');
     process.die();
     this.#around.internet.ended(process, isDark ? 'dark' : 'closed');
@@ -147,7 +155,14 @@ export class SimClient {
     this.#around.collector.died(this.name);
     this.#process = undefined;
     this.#recorder = undefined;
+    this.#client = undefined;
     this.#tap = undefined;
+  }
+
+  /** Nobody does anything in it any more, but Node keeps signals that somebody listens to until they abort. */
+  abandon(): void {
+    this.#isReporting = false;
+    this.#stop.abort();
   }
 
   stall(us: number): void {
@@ -221,6 +236,7 @@ export class SimClient {
         if (signal.aborted) return;
       }
     }
+    this.#client = client;
     const { session } = client;
     let speaksWith: string | undefined;
     client.on('connected', ({ node }) => {

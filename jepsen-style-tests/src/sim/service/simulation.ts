@@ -46,17 +46,18 @@ export async function simulateService(request: SimulationRequest, print?: Print)
   let failure: Failure | undefined;
   let strikes: readonly Strike[] = [];
   let faultsEndedMs: number | undefined;
+  let run: ServiceSimulation | undefined;
   try {
-    const run = new ServiceSimulation(seed, world, trace, counters, profile, limits);
+    run = new ServiceSimulation(seed, world, trace, counters, profile, limits);
     strikes = run.strikes;
     await run.chaos(limits.untilMs === undefined ? CHAOS_US : Math.min(CHAOS_US, 1000 * limits.untilMs));
     faultsEndedMs = Math.floor(world.nowUs / 1000);
     await run.liveness();
     run.judge();
-    run.abandon();
   } catch (error) {
     failure = describe(error, trace);
   } finally {
+    run?.abandon();
     process.off('unhandledRejection', onRejection);
   }
   return {
@@ -128,6 +129,7 @@ class ServiceSimulation {
         this.#nemesis.onTransition(node, event);
       },
       onEndStored: (node, session) => this.#nemesis.onEndStored(node, session),
+      onOldEnds: (node) => this.#nemesis.onOldEnds(node),
     };
     const members = Array.from({ length: profile.nodes }, (_, position): NodeId => nodeId(`n${position + 1}`));
     this.#nodes = members.map((id) => new ServiceNode(id, members, nodes));
@@ -295,9 +297,9 @@ class ServiceSimulation {
     return this.#counters.get('client operations');
   }
 
-  /** Ends what would keep this run in memory: signals that somebody listens to are kept for ever. */
+  /** It is over, and nothing of it stays in memory. */
   abandon(): void {
-    for (const client of this.#clients) client.crash(false);
+    for (const client of this.#clients) client.abandon();
   }
 
   #breakForGood(node: ServiceNode, how: string): void {
