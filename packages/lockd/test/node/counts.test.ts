@@ -48,12 +48,16 @@ describe('counts per operation, with time standing still', () => {
     await cluster.stop();
   }, 60_000);
 
-  /** Connected to the leader, each with a session, before time stands still. */
-  async function sessions(count: number, name: string): Promise<{ client: RawClient; session: number }[]> {
+  /** Connected to one node, each with a session, before time stands still. */
+  async function sessions(
+    count: number,
+    name: string,
+    node: LockNode = leader,
+  ): Promise<{ client: RawClient; session: number }[]> {
     clock.go();
     const connected = [];
     for (let number = 0; number < count; number++) {
-      const client = await RawClient.connect(leader.clientUrl, {}, msgpackCodec.subprotocol);
+      const client = await RawClient.connect(node.clientUrl, {}, msgpackCodec.subprotocol);
       connected.push({ client, session: await client.open(`${name} ${number}`) });
     }
     // A follower that lags is told the rest by the clock.
@@ -112,6 +116,27 @@ describe('counts per operation, with time standing still', () => {
     // The leader is woken by the request, its own write and two acknowledgements; a follower by entries and its write.
     // Two a node are the commands' own, and the same moment as the turn's.
     expect(counts.endsOfTurns / operations).toBeLessThanOrEqual(11);
+  }, 60_000);
+
+  test('a client of a follower waits for no clock either: its node is told of the commit at once', async () => {
+    const operations = 40;
+    const follower = followers[0] as LockNode;
+    const [{ client, session }] = (await sessions(1, 'afar', follower)) as [{ client: RawClient; session: number }];
+    const counts = await counted(async () => {
+      for (let seq = 1; seq < operations; seq += 2) {
+        client.send(['acquire', session, seq, seq - 1, 'from a follower', 0, null, null]);
+        await client.next('granted', (message) => message[2] === seq);
+        client.send(['release', session, seq + 1, seq, seq]);
+        await client.next('ok', (message) => message[2] === seq + 1);
+      }
+    });
+
+    expect(counts.leader.log_entries).toBe(operations);
+    // The entry to each of two followers, and the commit to one of them. A few may be left over from before.
+    expect(counts.leader.peer_frames_sent).toBeLessThanOrEqual(3 * operations + 4);
+    // The operation, and an acknowledgement of each of the two.
+    expect(counts.followers[0]?.peer_frames_sent).toBeLessThanOrEqual(3 * operations + 4);
+    expect(counts.followers[1]?.peer_frames_sent).toBeLessThanOrEqual(operations + 4);
   }, 60_000);
 
   test('256 operations of eight connections at once: a few writes and frames for all of them', async () => {
