@@ -42,6 +42,7 @@ export class Clients {
   #serial = 0;
   #waiting = 0;
   #isClosed = false;
+  #readPerMille: number;
   writesDone = 0;
   readsDone = 0;
   unknown = 0;
@@ -61,6 +62,7 @@ export class Clients {
     this.#checker = parts.checker;
     this.#chance = parts.chance;
     this.#profile = parts.profile;
+    this.#readPerMille = parts.profile.readPerMille;
     this.#nodes = parts.nodes;
   }
 
@@ -80,6 +82,11 @@ export class Clients {
     }
   }
 
+  /** From now on as many reads as writes, whatever they were: both are waited for. */
+  askForBoth(): void {
+    this.#readPerMille = 500;
+  }
+
   /** No further requests. */
   close(): void {
     this.#isClosed = true;
@@ -95,7 +102,7 @@ export class Clients {
 
   #ask(client: Client, hint: SimNode | undefined): void {
     const { name, chance } = client;
-    const isRead = chance.perMille(this.#profile.readPerMille);
+    const isRead = chance.perMille(this.#readPerMille);
     this.#serial += 1;
     const request: Request = { isRead, floor: this.#floor, serial: this.#serial, isOver: false };
     this.#waiting += 1;

@@ -167,6 +167,7 @@ class RaftSimulation {
     }
     const { electionTimeoutMs, network } = this.#around.profile;
     const boundUs = LIVENESS_TIMEOUTS * (2_000 * electionTimeoutMs + 4 * network.maxDelayUs) + 4_000_000;
+    this.#clients.askForBoth();
     const before = { writes: this.#clients.writesDone, reads: this.#clients.readsDone };
     const startUs = this.#world.nowUs;
     await this.#world.run(
