@@ -46,6 +46,35 @@ export const SERVICE_BUGS: readonly PlantedBug[] = [
     seed: 1,
   },
   {
+    name: 'renewed-before-term-start',
+    row: undefined,
+    what: 'a new leader acknowledges renewals, and the reads that share their rounds, before it has applied the first entry of its term',
+    edits: [
+      {
+        module: LEASE_DRIVER,
+        find: "const readyTerm = status.role === 'leader' && status.isReady ? status.term : undefined;",
+        replace: "const readyTerm = status.role === 'leader' ? status.term : undefined;",
+      },
+      {
+        module: 'raft/dist/core/read-index',
+        find: 'this.#index = commitIndex > termStartIndex ? commitIndex : termStartIndex;',
+        replace: 'this.#index = commitIndex;',
+      },
+      {
+        module: 'raft/dist/core/roles/leader',
+        find: 'return this.#state.commitIndex >= this.#termStartIndex ? this.#state.reads.take() : undefined;',
+        replace: 'return this.#state.reads.take();',
+      },
+      {
+        module: 'raft/dist/node/driver',
+        find: 'if (!status.isReady) return; let confirmed;',
+        replace: 'let confirmed;',
+      },
+    ],
+    world: 'service',
+    seed: 25,
+  },
+  {
     name: 'renewal-not-held-back',
     row: undefined,
     what: 'a renewal is acknowledged although the end of its session has been proposed',
@@ -62,7 +91,7 @@ export const SERVICE_BUGS: readonly PlantedBug[] = [
       },
     ],
     world: 'service',
-    seed: 3,
+    seed: 27,
   },
   {
     name: 'late-open-revives',
@@ -110,7 +139,7 @@ export const SERVICE_BUGS: readonly PlantedBug[] = [
       },
     ],
     world: 'service',
-    seed: 5,
+    seed: 1,
   },
   {
     name: 'token-reused-in-block',

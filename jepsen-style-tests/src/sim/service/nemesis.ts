@@ -35,6 +35,7 @@ export const SERVICE_FAULTS: readonly string[] = [
   'client stalled',
   'client stalled beyond the TTL',
   'client wakes up at the last moment',
+  'client behind a follower that is not heard',
   'client killed',
   'client without power',
   'client wall clock set',
@@ -76,6 +77,10 @@ export class ServiceNemesis {
   readonly #undo = new Set<() => void>();
   readonly #heldDown = new Set<ServiceNode | SimClient>();
   #isOver = false;
+  /** See `#hideBehindFollower`. */
+  #hidden:
+    | { readonly client: SimClient; readonly leader: ServiceNode; readonly rest: readonly ServiceNode[] }
+    | undefined;
 
   constructor(
     around: NemesisSurroundings,
@@ -142,11 +147,19 @@ export class ServiceNemesis {
   onEndStored(node: ServiceNode, session: number): void {
     if (!node.isLeader) return;
     const client = this.#clients.find((candidate) => candidate.sessionMayEndNs(session) !== undefined);
+    if (this.#hidden?.client === client && this.#hidden?.leader === node) {
+      for (const other of this.#hidden.rest) this.#stallDisk(other, 150_000);
+      // What it has just sent is on its way.
+      this.#around.world.in(1, () => this.#crash(node, false, SECOND_US));
+      return;
+    }
     this.#ambush(node, 'end', 3 * this.#around.profile.ambushPerMille, client);
   }
 
   /** Until its first entry is committed it does not know what has ended: sometimes that takes long. */
   onOldEnds(node: ServiceNode): void {
+    if (this.#hidden !== undefined) for (const other of this.#hidden.rest) this.#stallDisk(other, 300_000);
+    this.#hidden = undefined;
     const drawn = this.#drawAmbush(node, 'old-end', 5 * this.#around.profile.ambushPerMille);
     if (drawn === undefined) return;
     this.#struck(drawn.name, 'ambush: slow quorum');
@@ -304,6 +317,9 @@ export class ServiceNemesis {
         });
         break;
       }
+      case 'client behind a follower that is not heard':
+        this.#hideBehindFollower(client, leader, chance);
+        break;
       case 'client killed':
       case 'client without power':
         client.crash(fault === 'client without power');
@@ -349,6 +365,30 @@ export class ServiceNemesis {
     };
     each((from, to) => internet.cut(from, to));
     this.#later(lastsUs, () => each((from, to) => internet.mend(from, to)));
+  }
+
+  /**
+   * Its renewals reach a follower, and go no further: the leader ends its session, and is lost before that is decided. The
+   * follower takes over with the end in its log, and with the renewals that nobody has acknowledged.
+   */
+  #hideBehindFollower(client: SimClient, leader: ServiceNode, chance: Chance): void {
+    const { internet, profile } = this.#around;
+    const others = this.#others(leader);
+    const follower = chance.pick(others);
+    const lastsUs = (profile.ttlMs + 2_000) * 1000;
+    const farFrom = this.#nodeHosts().filter((id) => id !== follower.id);
+    this.#cutBetween([client.host], farFrom, 'both', lastsUs);
+    for (const id of farFrom) internet.reset(client.host, id);
+    // Time for it to come to the follower, and to be heard once more through that.
+    this.#around.world.in(chance.between(700_000, 1_200_000), () => {
+      if (this.#isOver || !leader.isLeader) return;
+      this.#cutBetween([follower.id], [leader.id], 'out', lastsUs);
+      const hidden = { client, leader, rest: others.filter((other) => other !== follower) };
+      this.#hidden = hidden;
+      this.#later(lastsUs, () => {
+        if (this.#hidden === hidden) this.#hidden = undefined;
+      });
+    });
   }
 
   #refuse(client: SimClient, nodes: readonly ServiceNode[], lastsUs: number): void {
