@@ -169,7 +169,7 @@ export const SERVICE_BUGS: readonly PlantedBug[] = [
       },
     ],
     world: 'service',
-    seed: 16,
+    seed: 44,
   },
   {
     name: 'held-cached',
@@ -184,6 +184,6 @@ export const SERVICE_BUGS: readonly PlantedBug[] = [
       },
     ],
     world: 'service',
-    seed: 1,
+    seed: 6,
   },
 ];
