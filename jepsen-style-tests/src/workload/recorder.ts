@@ -37,6 +37,8 @@ export interface Hold {
   latestNs: number | undefined;
   lastHeldNs: number | undefined;
   toldNs: number | undefined;
+  /** When its holder gave it back, or tried to. */
+  releasedNs: number | undefined;
   mayEndNs: number;
 }
 
@@ -183,11 +185,13 @@ export class Recorder {
       latestNs: undefined,
       lastHeldNs: undefined,
       toldNs: undefined,
+      releasedNs: undefined,
       mayEndNs: 0,
     };
     this.#updateMayEnd(hold);
     const told = (): void => {
-      hold.toldNs ??= this.#time.nowNs();
+      // Virtual time stands still between the two; which came first decides whether a lock-delay is due.
+      hold.toldNs ??= Math.max(this.#time.nowNs(), (hold.releasedNs ?? -Infinity) + 1);
     };
     if (lock.signal.aborted) told();
     else lock.signal.addEventListener('abort', told, { once: true });
@@ -252,6 +256,7 @@ export class Recorder {
   async release(hold: Hold): Promise<void> {
     this.#look(hold);
     const call = this.#time.nowNs();
+    hold.releasedNs = call;
     const base = { client: this.#name, op: 'release' as const, owner: hold.owner, token: null, holder: null };
     let line: Omit<HistoryLine, 'key'>;
     this.#report({ type: 'releasing', owner: hold.owner, at: call });

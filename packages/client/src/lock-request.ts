@@ -415,7 +415,8 @@ export class LockRequest extends Operation implements Deadline {
     const isDelayed = this.wantsDelay;
     this.lose(isLease ? 'lease-expired' : 'max-hold');
     // The service would take it for a release, after which no lock-delay begins: it ends the grant itself in a moment.
-    if (!isDelayed) this.discard();
+    if (isDelayed) this.#session.lostWithDelay(this.seq);
+    else this.discard();
   }
 
   /** Final. The signal aborts before this returns. */

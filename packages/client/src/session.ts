@@ -37,6 +37,8 @@ export class Session {
   renewer: LeaseRenewer | undefined;
   /** Requests that were answered and are not over: waiters and grants by handle. */
   readonly requests: Map<number, LockRequest> = new Map<number, LockRequest>();
+  /** Handles of grants that were lost and whose names are to rest, until the service has said that it ended them. */
+  readonly #endingWithDelay = new Set<number>();
 
   #nextSeq = 1;
   #acked = 0;
@@ -129,6 +131,7 @@ export class Session {
     }
     this.#asks = [];
     for (const request of this.requests.values()) if (request.wantsNews) this.#asks.push(request.seq);
+    this.#asks.push(...this.#endingWithDelay);
   }
 
   detached(): void {
@@ -235,10 +238,12 @@ export class Session {
   ended(handle: number, reason: EndReason): void {
     const operation = this.#answer(handle);
     (operation ?? this.requests.get(handle))?.ended(reason);
+    this.#endingWithDelay.delete(handle);
   }
 
   /** Answer to an ask. What became over, or was given back, while it travelled is not touched. */
   told(state: RequestState): void {
+    if (state[1] !== 'granted') this.#endingWithDelay.delete(state[0]);
     const request = this.requests.get(state[0]);
     if (request === undefined || !request.wantsNews) return;
     switch (state[1]) {
@@ -253,8 +258,14 @@ export class Session {
     }
   }
 
-  /** It holds something whose name is to rest if that ends without a release. */
+  /** The grant is lost before the service has ended it, and its name is to rest then. */
+  lostWithDelay(handle: number): void {
+    this.#endingWithDelay.add(handle);
+  }
+
+  /** The service may still have a grant of it whose name is to rest if that ends without a release. */
   get holdsWithDelay(): boolean {
+    if (this.#endingWithDelay.size > 0) return true;
     for (const request of this.requests.values()) if (request.wantsDelay) return true;
     return false;
   }

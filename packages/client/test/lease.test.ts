@@ -482,6 +482,28 @@ describe('a lock with a lockDelay that is lost is not given back, which would co
     expect(client.session).not.toBe(lost);
   });
 
+  test('when its maxHold has passed, and then its session was not renewed either: the service may not have ended it', async () => {
+    const { world, cluster, client } = await connected();
+    const lock = await soon(world, client.acquire('a', { maxHold: 10_000, lockDelay: 5000 }));
+    cluster.acknowledgesRenewals = false;
+    const lost = client.session;
+    await world.advance(16_000);
+    expect(lock.held).toBe(false);
+    expect(client.session).not.toBe(lost);
+    expect(cluster.sent('close')).toEqual([]);
+  });
+
+  test('but once the service has said that it ended the grant, a session that is lost is closed at once', async () => {
+    const { world, cluster, client } = await connected();
+    const lock = await soon(world, client.acquire('a', { maxHold: 3000, lockDelay: 5000 }));
+    await world.advance(3000);
+    const lost = client.session;
+    cluster.session.connection?.push(['ended', cluster.session.id, lock.handle, 'max-hold']);
+    cluster.acknowledgesRenewals = false;
+    await world.advance(16_000);
+    expect(cluster.sent('close').map(([, session]) => session)).toEqual([lost]);
+  });
+
   test('and one that was released before its session was lost asks for nothing', async () => {
     const { world, cluster, client } = await connected();
     const lock = await soon(world, client.acquire('a', { lockDelay: 5000 }));
