@@ -162,6 +162,8 @@ export class SimClient {
   /** Nobody does anything in it any more, but Node keeps signals that somebody listens to until they abort. */
   abandon(): void {
     this.#isReporting = false;
+    this.#process?.die();
+    this.#process = undefined;
     this.#stop.abort();
   }
 
