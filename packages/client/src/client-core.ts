@@ -368,7 +368,10 @@ export class ClientCore implements RequestHost {
         return;
       case 'requests': {
         const session = keeper.find(message[1]);
-        if (session !== undefined) for (const state of message[2]) session.told(state);
+        if (session === undefined) return;
+        for (const state of message[2]) session.told(state);
+        session.askAnswered();
+        if (session.hasWork) this.flushSoon();
         return;
       }
       case 'opened':

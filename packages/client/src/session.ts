@@ -50,6 +50,8 @@ export class Session {
   /** To be sent again, in order. */
   readonly #repeats: Set<Operation> = new Set<Operation>();
   #asks: number[] = [];
+  /** An ask of this attachment has no answer yet. */
+  #isAsking = false;
   readonly #queue = new OperationQueue();
   /** Releases and cancels pass what only takes. */
   readonly #urgent = new OperationQueue();
@@ -75,9 +77,7 @@ export class Session {
   /** Something could be sent if the session is attached. */
   get hasWork(): boolean {
     return (
-      this.#repeats.size > 0 ||
-      this.#asks.length > 0 ||
-      ((this.#urgent.length > 0 || this.#queue.length > 0) && this.#hasRoom)
+      this.#repeats.size > 0 || this.#mayAsk || ((this.#urgent.length > 0 || this.#queue.length > 0) && this.#hasRoom)
     );
   }
 
@@ -130,6 +130,7 @@ export class Session {
       if (operation !== undefined) this.#repeats.add(operation);
     }
     this.#asks = [];
+    this.#isAsking = false;
     for (const request of this.requests.values()) if (request.wantsNews) this.#asks.push(request.seq);
     this.#asks.push(...this.#endingWithDelay);
   }
@@ -163,7 +164,20 @@ export class Session {
       this.#sentAt[seq & MASK] = now;
       out.push(operation.message(this.id, seq, this.#acked));
     }
-    while (this.#asks.length > 0) out.push(['ask', this.id, this.#asks.splice(0, LIMITS.maxHandlesPerAsk)]);
+    if (this.#mayAsk) {
+      this.#isAsking = true;
+      out.push(['ask', this.id, this.#asks.splice(0, LIMITS.maxHandlesPerAsk)]);
+    }
+  }
+
+  /** The answer to an ask has come in full. */
+  askAnswered(): void {
+    this.#isAsking = false;
+  }
+
+  /** One at a time: a hundred thousand held locks asked about at once would hold up everybody's grants after a failover. */
+  get #mayAsk(): boolean {
+    return this.#asks.length > 0 && !this.#isAsking;
   }
 
   /** How long the oldest unanswered operation has been without an answer since it was last sent; 0 where there is none. */

@@ -265,6 +265,27 @@ describe('after a broken connection', () => {
     expect(cluster.sent('acquire')).toHaveLength(0);
   });
 
+  test('many grants are asked about a thousand at a time, so that an acquire behind them does not wait for all', async () => {
+    const { world, cluster, client } = await connected();
+    const names = Array.from({ length: 2500 }, (_, i) => `k${i}`);
+    const acquired = Promise.all(names.map((name) => client.acquire(name)));
+    await world.settle();
+    const locks = await acquired;
+    cluster.frames.length = 0;
+    cluster.breakConnections();
+    const acquiring = outcome(client.acquire('behind'));
+    await world.settle();
+    const asked = cluster.sent('ask').map((message) => message[2].length);
+    expect(asked).toEqual([1000, 1000, 500]);
+    // The frame with the first ask has the acquire, and no frame has two of them.
+    const perFrame = cluster.frames.map(({ messages }) => messages.filter((message) => message[0] === 'ask').length);
+    expect(Math.max(...perFrame)).toBe(1);
+    const first = cluster.frames.find(({ messages }) => messages.some((message) => message[0] === 'ask'));
+    expect(first?.messages.some((message) => message[0] === 'acquire')).toBe(true);
+    expect(acquiring.value?.held).toBe(true);
+    expect(locks.every((lock) => lock.held)).toBe(true);
+  });
+
   test('the end of a grant that nobody heard of is found out by asking', async () => {
     const { world, cluster, client } = await connected();
     const lock = await granted(world, client.acquire('a'));
