@@ -156,22 +156,6 @@ export const SERVICE_BUGS: readonly PlantedBug[] = [
     seed: 1,
   },
   {
-    name: 'lease-counted-from-answer',
-    row: undefined,
-    what: 'the SDK counts its lease from the acknowledgement of a renewal, not from its sending',
-    edits: [
-      { module: 'client/dist/lease-renewer', find: 'acknowledged(stamp) {', replace: 'acknowledged(stamp, now) {' },
-      { module: 'client/dist/lease-renewer', find: 'this.#since = sentAt;', replace: 'this.#since = now;' },
-      {
-        module: 'client/dist/session-keeper',
-        find: 'this.#current.renewer?.acknowledged(stamp);',
-        replace: 'this.#current.renewer?.acknowledged(stamp, now());',
-      },
-    ],
-    world: 'service',
-    seed: 44,
-  },
-  {
     name: 'held-cached',
     row: undefined,
     what: 'the SDK remembers that a lock is held until its signal says otherwise',
