@@ -6,7 +6,7 @@ import { freePorts } from '../support/ports.ts';
 import { isBuilt, lockd, Process } from '../support/processes.ts';
 import { until } from '../support/until.ts';
 
-if (!isBuilt) process.stderr.write('skipped: tests of the lockd command run what was built (npm run build)\n');
+if (!isBuilt) process.stderr.write('skipped: tests of the lockd command run what was built (npm run setup)\n');
 
 const TIMEOUT_MS = 90_000;
 

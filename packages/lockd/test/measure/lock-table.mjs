@@ -1,6 +1,6 @@
 /**
  * What the lock table costs: memory a held lock, time an apply, time a slice of a snapshot.
- * `npm run build && node --expose-gc packages/lockd/test/measure/lock-table.mjs`
+ * `npm run setup && node --expose-gc packages/lockd/test/measure/lock-table.mjs`
  * Times are CPU time of the whole process, garbage collection included, because the machine is rarely alone.
  */
 import { encodeCommand } from '../../dist/lock-table/command.js';
