@@ -2,7 +2,7 @@ import type { Member } from './protocol/index.ts';
 
 const BACKOFF_BASE_MS = 50;
 const BACKOFF_MAX_MS = 2000;
-/** How long an address that could not be reached is not tried just because somebody says its node leads. */
+/** How long an address that could not be reached is not tried just because somebody says its node still leads. */
 const UNREACHABLE_MS = 5000;
 const MAX_ENDPOINTS = 256;
 const NONE: ReadonlySet<string> = new Set();
@@ -15,6 +15,8 @@ export class LeaderRouting {
   readonly #configured: readonly string[];
   #learnt: readonly string[] = [];
   #leader: string | undefined;
+  /** Whom nodes named last, also where that connection is lost by now. */
+  #named: string | undefined;
   readonly #unreachableUntilMs = new Map<string, number>();
   /** The endpoint of the connection that ended last. Not a failure: its node may well be alive. */
   #lastLost: string | undefined;
@@ -42,6 +44,9 @@ export class LeaderRouting {
 
   /** undefined while nobody is known to lead, or its address is not known. */
   learnLeader(endpoint: string | undefined): void {
+    // Elected since: a node that was starting when it refused is there now. One that was named before may be dead still.
+    if (endpoint !== undefined && endpoint !== this.#named) this.#unreachableUntilMs.delete(endpoint);
+    this.#named = endpoint;
     this.#leader = endpoint;
   }
 

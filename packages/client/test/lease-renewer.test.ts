@@ -120,6 +120,28 @@ describe('LeaderRouting', () => {
     expect(routes.leaderToTry(6000)).toBe('a');
   });
 
+  test('who could not be reached and is elected then is tried at once', () => {
+    const routes = routing();
+    routes.learnLeader('a');
+    routes.failed('b', 0);
+    routes.learnLeader('b');
+    expect(routes.leaderToTry(100)).toBe('b');
+    // Nobody leads for a moment, then the same node again: that was an election too.
+    routes.failed('b', 200);
+    routes.learnLeader(undefined);
+    routes.learnLeader('b');
+    expect(routes.leaderToTry(300)).toBe('b');
+  });
+
+  test('who was lost, could not be reached again and is named still is not', () => {
+    const routes = routing();
+    routes.learnLeader('a');
+    routes.lost('a');
+    routes.failed('a', 0);
+    routes.learnLeader('a');
+    expect(routes.leaderToTry(100)).toBeUndefined();
+  });
+
   test('after a lost connection another one is tried first', () => {
     const routes = routing(['a', 'b']);
     routes.learnLeader('a');

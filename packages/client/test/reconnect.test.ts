@@ -68,6 +68,20 @@ describe('finding the leader', () => {
     expect(cluster.session.epoch).toBe(1);
   });
 
+  test('a node that refused a connection is moved to as soon as it is elected again', async () => {
+    const { world, cluster } = await connected();
+    const node = cluster.nodes.get('fake://n2') as { isUp: boolean };
+    node.isUp = false;
+    cluster.elect('fake://n2');
+    await world.settle();
+    cluster.elect('fake://n1');
+    await world.settle();
+    node.isUp = true;
+    cluster.elect('fake://n2');
+    await world.settle();
+    expect(cluster.session.connection?.endpoint).toBe('fake://n2');
+  });
+
   test('a node that says goodbye is left at once', async () => {
     const { world, cluster } = await connected();
     const dials = cluster.dials.length;
