@@ -183,7 +183,7 @@ export class ClientCore implements RequestHost {
     let isClean = true;
     if (session.id !== 0 && !session.isOver) {
       // After the releases that are under way, so that those who await them hear the truth.
-      const ended = this.#keeper.close(session);
+      const ended = this.#keeper.finish();
       const what = 'the end of the session was not acknowledged';
       isClean = await this.#bounded(ended, now, what, 'the service ends it after its TTL');
     }
@@ -341,6 +341,7 @@ export class ClientCore implements RequestHost {
   onFrameEnd(): void {
     // Answers make room in the window, and repeats may be due.
     if (this.#keeper.hasWork) this.flushSoon();
+    if (this.#isClosing) this.#keeper.noticeGivenBack();
   }
 
   onMessage(link: Link, message: ServerMessage): void {

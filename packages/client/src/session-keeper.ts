@@ -2,7 +2,7 @@ import type { Instant } from './clock.ts';
 import { closedError, expiredError, type LossReason, type Refusal } from './errors.ts';
 import type { Emitter } from './events.ts';
 import { LockRequest } from './lock-request.ts';
-import { type Operation, PlainOperation } from './operation.ts';
+import { Deferred, type Operation, PlainOperation } from './operation.ts';
 import type { ClientMessage, OpenOptions } from './protocol/index.ts';
 import type { Random } from './random.ts';
 import { Session } from './session.ts';
@@ -56,6 +56,8 @@ export class SessionKeeper {
   /** Lost sessions that the service may not know to be over. */
   #closing: Session[] = [];
   #isSuspect = false;
+  /** Settles when the present session has given back everything that it can. */
+  #givenBack: Deferred<void> | undefined;
 
   /** Refused for now, in the order of the refusals: sent again together, so that requests for a name keep their order. */
   #retrying: { readonly session: Session; readonly operation: Operation }[] = [];
@@ -369,12 +371,28 @@ export class SessionKeeper {
   /** Its locks are lost, and nothing new is taken. What gives back goes on. */
   dropRequests(): void {
     const error = closedError();
-    this.#current.dropRequests('client-closed', error);
+    if (this.#current.isEndingWithDelay) this.#current.giveBackRequests('client-closed', error);
+    else this.#current.dropRequests('client-closed', error);
     for (const operation of this.#current.takeUnsent()) operation.abandoned(error);
     this.#retrying = this.#retrying.filter(({ operation }) => {
       if (operation.isAcquire) operation.abandoned(error);
       return !operation.isAcquire;
     });
+  }
+
+  /** After `dropRequests`: settles when everything is given back, as far as that is ours to do. Never rejects. */
+  finish(): Promise<void> {
+    const session = this.#current;
+    if (!session.isEndingWithDelay) return this.close(session);
+    // A `close` would count as a release of what was lost, and no lock-delay begin: the session is left to its deadline.
+    this.#givenBack = new Deferred<void>();
+    this.noticeGivenBack();
+    return this.#givenBack.promise;
+  }
+
+  /** Called after each frame of answers. */
+  noticeGivenBack(): void {
+    if (this.#current.isIdle) this.#givenBack?.resolve();
   }
 
   stop(error: ReturnType<typeof closedError>): void {

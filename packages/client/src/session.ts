@@ -2,7 +2,7 @@ import type { Instant } from './clock.ts';
 import type { LockdError, LossReason, Refusal } from './errors.ts';
 import { laterOf } from './lease-clock.ts';
 import { LeaseRenewer, type LeaseState } from './lease-renewer.ts';
-import type { LockRequest } from './lock-request.ts';
+import { LockRequest } from './lock-request.ts';
 import { isWorthRetrying, type Operation } from './operation.ts';
 import { type ClientMessage, type EndReason, type GrantDetail, LIMITS, type RequestState } from './protocol/index.ts';
 
@@ -277,9 +277,14 @@ export class Session {
     this.#endingWithDelay.add(handle);
   }
 
+  /** The service has still to end a lost grant whose name is to rest then. */
+  get isEndingWithDelay(): boolean {
+    return this.#endingWithDelay.size > 0;
+  }
+
   /** The service may still have a grant of it whose name is to rest if that ends without a release. */
   get holdsWithDelay(): boolean {
-    if (this.#endingWithDelay.size > 0) return true;
+    if (this.isEndingWithDelay) return true;
     for (const request of this.requests.values()) if (request.wantsDelay) return true;
     return false;
   }
@@ -294,6 +299,25 @@ export class Session {
       const operation = this.#unanswered[seq & MASK];
       if (operation?.isAcquire === true) operation.abandoned(error);
     }
+  }
+
+  /** As `dropRequests`, and each grant and each wait is given back by itself: for a session that its client leaves open. */
+  giveBackRequests(reason: LossReason, error: LockdError): void {
+    const requests = [...this.requests.values()];
+    for (let seq = this.#acked + 1; seq < this.#nextSeq; seq++) {
+      const operation = this.#unanswered[seq & MASK];
+      if (operation instanceof LockRequest) requests.push(operation);
+    }
+    for (const request of requests) request.lose(reason);
+    for (const request of requests) {
+      if (request.lossReason === undefined) request.cancel(error);
+      else request.discard();
+    }
+  }
+
+  /** All that it has to say is said and answered; what only takes is not counted. */
+  get isIdle(): boolean {
+    return this.isOver || (this.#unansweredCount === 0 && this.#urgent.length === 0);
   }
 
   /**

@@ -504,6 +504,45 @@ describe('a lock with a lockDelay that is lost is not given back, which would co
     expect(cluster.sent('close').map(([, session]) => session)).toEqual([lost]);
   });
 
+  test('when its maxHold has passed and the client closes: all else is given back, and the session left to its deadline', async () => {
+    const { world, cluster, client } = await connected();
+    const lost = await soon(world, client.acquire('a', { maxHold: 3000, lockDelay: 5000 }));
+    const held = await soon(world, client.acquire('b', { lockDelay: 5000 }));
+    const giveBack = cluster.occupy('c');
+    const waiting = outcome(client.acquire('c'));
+    await world.advance(3000);
+    expect(lost.held).toBe(false);
+    const unanswered = outcome(client.acquire('d'));
+    await drain(world, 1);
+    expect([cluster.holder('d')?.session, unanswered.state]).toEqual([cluster.session.id, 'pending']);
+    const closing = outcome(client.close());
+    expect(held.held).toBe(false);
+    await world.settle();
+    expect(closing.state).toBe('fulfilled');
+    expect([waiting.error, unanswered.error]).toMatchObject([{ code: 'LOCKD_CLOSED' }, { code: 'LOCKD_CLOSED' }]);
+    giveBack();
+    expect(cluster.sent('close')).toEqual([]);
+    // Only what the service ends by itself is still there.
+    expect(['a', 'b', 'c', 'd'].map((name) => cluster.holder(name)?.handle)).toEqual([
+      lost.handle,
+      undefined,
+      undefined,
+      undefined,
+    ]);
+  });
+
+  test('and a client that closes later, when the service has ended it, closes its session', async () => {
+    const { world, cluster, client } = await connected();
+    const lock = await soon(world, client.acquire('a', { maxHold: 3000, lockDelay: 5000 }));
+    await world.advance(3000);
+    cluster.session.connection?.push(['ended', cluster.session.id, lock.handle, 'max-hold']);
+    await world.settle();
+    const closing = outcome(client.close());
+    await world.settle();
+    expect(closing.state).toBe('fulfilled');
+    expect(cluster.sent('close').map(([, session]) => session)).toEqual([client.session]);
+  });
+
   test('and one that was released before its session was lost asks for nothing', async () => {
     const { world, cluster, client } = await connected();
     const lock = await soon(world, client.acquire('a', { lockDelay: 5000 }));
