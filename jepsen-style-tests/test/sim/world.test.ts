@@ -116,7 +116,7 @@ describe('links', () => {
   test('carry messages in order, and lose them silently while they are cut in that direction', async () => {
     const { world, network, left, right, seen } = pair();
     await world.run(1_000);
-    network.cut('a', 'b');
+    network.cuts.cut('a', 'b');
     network.send(left, 'b', 'lost');
     network.send(right, 'a', 'x');
     network.send(right, 'a', 'y');

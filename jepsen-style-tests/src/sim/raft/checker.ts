@@ -13,7 +13,7 @@ import {
 } from '@lockd/raft';
 import type { DurableLog } from '@lockd/raft/testing';
 import { Violation } from '../world/violation.ts';
-import { fingerprint, type ListState } from './list-machine.ts';
+import { fingerprint } from './list-machine.ts';
 
 /** What is known of one node. `directory` outlives processes; a wiped node has a new one. */
 interface Watched {
@@ -233,12 +233,10 @@ export class RaftChecker {
     }
   }
 
-  restored(name: string, state: ListState): void {
-    if (this.chainAt(state.index) !== state.chain)
-      throw new Violation(
-        'state machine safety',
-        `${name} restored a snapshot at ${state.index} that nobody's log leads to`,
-      );
+  /** The state of a machine is that of a snapshot now. `chain`: of everything up to `index`, as the snapshot has it. */
+  restored(name: string, index: number, chain: number | undefined): void {
+    if (chain === undefined || this.chainAt(index) !== chain)
+      throw new Violation('state machine safety', `${name} restored a snapshot at ${index} that nobody's log leads to`);
   }
 
   /** A node says that its directory is damaged. */

@@ -1,8 +1,6 @@
+import type { CalmParts } from '../world/calm.ts';
 import type { Chance } from '../world/chance.ts';
 import type { NetworkShape } from '../world/network.ts';
-
-/** How long faults go on at most, in simulated time. */
-export const CHAOS_US = 60_000_000;
 
 /** What a seed makes of the cluster and its surroundings: some runs are calm in one respect and wild in another. */
 export interface Profile {
@@ -79,7 +77,7 @@ export function drawProfile(chance: Chance, faultNames: readonly string[], nodes
 }
 
 /** Parts of the surroundings that a run can do without, and what is left of the profile then. */
-const CALM: Readonly<Record<string, (profile: Profile) => Partial<Profile>>> = {
+export const RAFT_CALM: CalmParts<Profile> = {
   loss: ({ network }) => ({ network: { ...network, lossPerMille: 0 } }),
   duplicates: ({ network }) => ({ network: { ...network, duplicatePerMille: 0 } }),
   reordering: ({ network }) => ({ network: { ...network, reorderPerMille: 0 } }),
@@ -89,13 +87,3 @@ const CALM: Readonly<Record<string, (profile: Profile) => Partial<Profile>>> = {
   spares: () => ({ spares: 0 }),
   snapshots: () => ({ snapshotMinBytes: 1_000_000 }),
 };
-
-/** The profile with these parts calm. Unknown names change nothing: they may be another world's. */
-export function calmed(profile: Profile, parts: readonly string[]): Profile {
-  return parts.reduce((calmer, part) => ({ ...calmer, ...CALM[part]?.(calmer) }), profile);
-}
-
-/** Parts that would change if they were calm. */
-export function restlessParts(profile: Profile): string[] {
-  return Object.keys(CALM).filter((part) => JSON.stringify(calmed(profile, [part])) !== JSON.stringify(profile));
-}

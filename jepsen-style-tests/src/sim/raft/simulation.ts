@@ -1,16 +1,19 @@
-import { InvariantViolation, type NodeId, nodeId, quorumVote } from '@lockd/raft';
+import { type NodeId, nodeId, quorumVote } from '@lockd/raft';
 import type { PeerPayload } from '@lockd/raft/node';
-import type { Failure, Limits, Print, SimulationRequest, SimulationResult, Strike } from '../simulation.ts';
+import type { Limits, Print, SimulationRequest, SimulationResult, Strike } from '../simulation.ts';
+import { limited, restlessParts } from '../world/calm.ts';
 import { Chance } from '../world/chance.ts';
-import { Counters } from '../world/counters.ts';
+import type { Counters } from '../world/counters.ts';
 import { Network } from '../world/network.ts';
-import { Trace } from '../world/trace.ts';
+import { type Run, type RunParts, runOnce } from '../world/run.ts';
+import type { Trace } from '../world/trace.ts';
 import { Violation } from '../world/violation.ts';
-import { World } from '../world/world.ts';
+import type { World } from '../world/world.ts';
 import { RaftChecker } from './checker.ts';
 import { Clients } from './clients.ts';
 import { FAULTS, Faults } from './faults.ts';
-import { CHAOS_US, calmed, drawProfile, type Profile, restlessParts } from './profile.ts';
+import { inWords } from './member.ts';
+import { drawProfile, type Profile, RAFT_CALM } from './profile.ts';
 import { SimNode, type Surroundings } from './sim-node.ts';
 
 /** After that a healed quorum has so many longest election time-outs to serve. */
@@ -20,47 +23,15 @@ const LIVENESS_TIMEOUTS = 40;
 export const NOT_JUDGED = 'liveness not judged: no quorum is left';
 
 /** One run of a whole Raft cluster, from one seed. */
-export async function simulateRaft(options: SimulationRequest, print?: Print): Promise<SimulationResult> {
-  const { seed, limits = {} } = options;
-  const world = new World();
-  const trace = new Trace(print);
-  const counters = new Counters();
-  const profile = limited(drawProfile(Chance.of(seed, 'profile'), FAULTS, options.nodes), limits);
+export function simulateRaft(request: SimulationRequest, print?: Print): Promise<SimulationResult> {
+  const { seed, limits = {} } = request;
+  const profile = limited(drawProfile(Chance.of(seed, 'profile'), FAULTS, request.nodes), RAFT_CALM, limits);
   // Now: faults change the network while it runs.
-  const restless = restlessParts(profile);
-  const onRejection = (reason: unknown): void => world.fail(reason);
-  process.on('unhandledRejection', onRejection);
-  let failure: Failure | undefined;
-  let strikes: readonly Strike[] = [];
-  let faultsEndedMs: number | undefined;
-  try {
-    const run = new RaftSimulation(seed, world, trace, counters, profile, limits);
-    strikes = run.strikes;
-    await run.chaos(limits.untilMs === undefined ? CHAOS_US : Math.min(CHAOS_US, 1000 * limits.untilMs));
-    faultsEndedMs = Math.floor(world.nowUs / 1000);
-    await run.liveness();
-  } catch (error) {
-    failure = describe(error, trace);
-  } finally {
-    process.off('unhandledRejection', onRejection);
-  }
-  return {
-    seed,
-    nodes: profile.nodes,
-    clients: profile.clients,
-    steps: world.steps,
-    events: trace.count,
-    simulatedMs: Math.floor(world.nowUs / 1000),
-    faultsEndedMs,
-    traceHash: trace.hash(),
-    counts: counters.all(),
-    strikes,
-    restless,
-    failure,
-  };
+  const restless = restlessParts(profile, RAFT_CALM);
+  return runOnce(request, print, { ...profile, restless }, (parts) => new RaftSimulation(seed, parts, profile, limits));
 }
 
-class RaftSimulation {
+class RaftSimulation implements Run {
   readonly #world: World;
   readonly #trace: Trace;
   readonly #counters: Counters;
@@ -71,7 +42,7 @@ class RaftSimulation {
   readonly #faults: Faults;
   readonly #chance: Chance;
 
-  constructor(seed: number, world: World, trace: Trace, counters: Counters, profile: Profile, limits: Limits) {
+  constructor(seed: number, { world, trace, counters }: RunParts, profile: Profile, limits: Limits) {
     this.#world = world;
     this.#trace = trace;
     this.#counters = counters;
@@ -87,7 +58,6 @@ class RaftSimulation {
       diskChance: Chance.of(seed, 'disk'),
       clockChance: Chance.of(seed, 'clocks'),
       nodeChance: Chance.of(seed, 'nodes'),
-      configurations: () => this.#checker.possibleConfigurations(),
       isUnderLoad: () => this.#clients.waiting > 0,
       onTransition: (node, event) => this.#faults.onTransition(node, event),
     };
@@ -123,6 +93,8 @@ class RaftSimulation {
     return this.#faults.strikes;
   }
 
+  abandon(): void {}
+
   /** A cluster founds itself, and everything that can go wrong does. */
   async chaos(untilUs: number): Promise<void> {
     for (const node of this.#nodes) this.#world.in(this.#chance.below(200_000), () => node.start());
@@ -137,7 +109,7 @@ class RaftSimulation {
    * A quorum is healed and every other fault stays: random faults always heal, and so hide what hangs for ever. The
    * quorum has to serve within a bound, and everyone in it has to catch up.
    */
-  async liveness(): Promise<void> {
+  async conclude(): Promise<void> {
     const core = this.#drawCore();
     if (core === undefined) {
       this.#counters.add(NOT_JUDGED, 1);
@@ -177,7 +149,7 @@ class RaftSimulation {
     if (this.#clients.writesDone <= before.writes + 2 || this.#clients.readsDone <= before.reads + 1)
       throw new Violation(
         'liveness',
-        `no service ${Math.floor(boundUs / 1000)} ms after a quorum was healed: ${this.#inWords(core)}`,
+        `no service ${Math.floor(boundUs / 1000)} ms after a quorum was healed: ${inWords(core)}`,
       );
     this.#clients.close();
     const target = this.#clients.floor;
@@ -187,10 +159,7 @@ class RaftSimulation {
       );
     await this.#world.run(this.#world.nowUs + boundUs, isConverged);
     if (!isConverged())
-      throw new Violation(
-        'liveness',
-        `not everyone has caught up with index ${target} in time: ${this.#inWords(core)}`,
-      );
+      throw new Violation('liveness', `not everyone has caught up with index ${target} in time: ${inWords(core)}`);
     for (const node of core) {
       if (
         !this.#isBystander(node) &&
@@ -214,7 +183,7 @@ class RaftSimulation {
   /** A node outside the quorum may lead, and be deaf to some: it serves, but cannot bring those up to date. */
   #isHeard(node: SimNode): boolean {
     const { network } = this.#around;
-    return this.#nodes.every((leader) => !leader.isLeader || !network.isCut(node.id, leader.id));
+    return this.#nodes.every((leader) => !leader.isLeader || !network.cuts.has(node.id, leader.id));
   }
 
   /**
@@ -250,55 +219,11 @@ class RaftSimulation {
   }
 
   #breakForGood(node: SimNode, core: readonly SimNode[], how: string): void {
-    const { network } = this.#around;
-    this.#trace.event(this.#world.nowUs, 'nemesis', 'leaves', () => `${node.id} ${how}`);
-    this.#counters.add(`left ${how}`);
-    if (how === 'dead') {
-      node.onExit = () => undefined;
-      this.#faults.holdDown(node);
-      if (node.isUp) node.kill();
-    } else if (how === 'frozen') node.process?.stall(1_000_000_000_000);
-    else if (how === 'stuck disk') node.disk.holdSyncs();
-    else {
-      core.forEach((other, position) => {
-        if (how !== 'mute' && (how !== 'half deaf' || position % 2 === 0)) network.cut(other.id, node.id);
-        if (how === 'cut off' || how === 'mute') network.cut(node.id, other.id);
-      });
-    }
+    const { cuts } = this.#around.network;
+    if (this.#faults.leave(node, how)) return;
+    core.forEach((other, position) => {
+      if (how !== 'mute' && (how !== 'half deaf' || position % 2 === 0)) cuts.cut(other.id, node.id);
+      if (how === 'cut off' || how === 'mute') cuts.cut(node.id, other.id);
+    });
   }
-
-  #inWords(core: readonly SimNode[]): string {
-    return core
-      .map((node) => {
-        const { status } = node;
-        const inside =
-          status === undefined
-            ? ''
-            : ` ${status.role} term ${status.term} log ${status.lastIndex} committed ${status.commitIndex}`;
-        return `${node.id} ${node.condition}${inside}`;
-      })
-      .join('; ');
-  }
-}
-
-function limited(profile: Profile, { clients, calm = [] }: Limits): Profile {
-  return calmed(clients === undefined ? profile : { ...profile, clients: Math.min(clients, profile.clients) }, calm);
-}
-
-function describe(error: unknown, trace: Trace): Failure {
-  const promise =
-    error instanceof Violation
-      ? error.promise
-      : error instanceof InvariantViolation
-        ? "the code's own invariant"
-        : 'no unexpected error';
-  const message = error instanceof Violation ? error.message : `${promise}: ${String(error)}`;
-  const isForeseen = error instanceof Violation;
-  return {
-    promise,
-    isForeseen,
-    message,
-    stack: error instanceof Error ? (error.stack ?? '') : '',
-    events: trace.last(),
-  };
 }

@@ -1,10 +1,11 @@
 import { connect, LockdError } from '@lockd/client';
 import { Chance } from '../world/chance.ts';
 import type { Counters } from '../world/counters.ts';
-import { SimulatedProcess } from '../world/process.ts';
+import type { SimulatedProcess } from '../world/process.ts';
 import type { World } from '../world/world.ts';
 import { ClientClock, clientRandom, simulatedTransport, workloadTime } from './client-parts.ts';
 import type { Internet } from './internet.ts';
+import { LoneClient } from './lone-client.ts';
 
 interface BoundSurroundings {
   readonly seed: number;
@@ -19,41 +20,19 @@ interface BoundSurroundings {
  * A client whose locks go with its connection (`onDisconnect: 'release'`), outside of the lease promises, so that no history
  * is kept of it. It closes in an orderly way, or goes without a word; and it looks around: names, holders, the node's status.
  */
-export class BoundClient {
-  readonly host: string;
+export class BoundClient extends LoneClient {
   readonly #around: BoundSurroundings;
-  #process: SimulatedProcess | undefined;
-  #isFinished = false;
 
   constructor(host: string, around: BoundSurroundings) {
-    this.host = host;
+    super(host, around);
     this.#around = around;
   }
 
-  start(): void {
-    const { world } = this.#around;
-    const process = new SimulatedProcess(this.host, world, { originMs: 0, ratePpm: 0 });
-    this.#process = process;
-    process.arrive(() => {
-      world.touch();
-      this.#run(process).catch((error: unknown) => world.fail(error));
-    });
-  }
-
-  /** Goes without a word. */
-  finish(): void {
-    this.#isFinished = true;
-    const process = this.#process;
-    if (process === undefined) return;
-    process.die();
-    this.#around.internet.ended(process, 'closed');
-  }
-
-  async #run(process: SimulatedProcess): Promise<void> {
+  protected override async run(process: SimulatedProcess): Promise<void> {
     const { seed, world, counters, internet, ttlMs, endpoints } = this.#around;
     const chance = Chance.of(seed, `bound client ${this.host}`);
     const time = workloadTime(world, process, () => 1);
-    while (!this.#isFinished) {
+    while (!this.isFinished) {
       try {
         const client = await connect({
           endpoints,

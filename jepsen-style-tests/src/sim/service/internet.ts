@@ -1,5 +1,6 @@
 import type { Chance } from '../world/chance.ts';
 import type { Counters } from '../world/counters.ts';
+import { Cuts } from '../world/cuts.ts';
 import type { SimulatedProcess } from '../world/process.ts';
 import type { World } from '../world/world.ts';
 import { SimulatedSocket } from './simulated-socket.ts';
@@ -57,8 +58,7 @@ export class Internet {
   readonly shape: StreamShape;
   readonly #listeners = new Map<string, Listening>();
   readonly #hosts = new Set<string>();
-  /** How many faults cut the direction. */
-  readonly #cuts = new Map<string, number>();
+  readonly #cuts = new Cuts();
   readonly #refusals = new Set<string>();
   readonly #dark = new Set<string>();
   /** What each host says takes so much longer, microseconds. */
@@ -110,31 +110,23 @@ export class Internet {
   }
 
   cut(from: string, to: string): void {
-    const key = `${from}>${to}`;
-    this.#cuts.set(key, (this.#cuts.get(key) ?? 0) + 1);
+    this.#cuts.cut(from, to);
   }
 
   mend(from: string, to: string): void {
-    const key = `${from}>${to}`;
-    const left = (this.#cuts.get(key) ?? 0) - 1;
-    if (left > 0) this.#cuts.set(key, left);
-    else if (this.#cuts.delete(key)) this.#release((direction) => direction.from === from && direction.to === to);
+    if (this.#cuts.mend(from, to)) this.#release((direction) => direction.from === from && direction.to === to);
   }
 
   /** Whatever cuts this host off is over, and what was withheld comes soon. */
   mendHost(host: string): void {
-    for (const key of [...this.#cuts.keys()]) if (key.split('>').includes(host)) this.#cuts.delete(key);
+    this.#cuts.mendHost(host);
     this.#release((direction) => direction.from === host || direction.to === host, SOON_US);
   }
 
   mendAll(): void {
-    this.#cuts.clear();
+    this.#cuts.mendAll();
     this.#refusals.clear();
     this.#release(() => true);
-  }
-
-  isCut(from: string, to: string): boolean {
-    return this.#cuts.has(`${from}>${to}`);
   }
 
   /** New connections are refused from now on, or no more. */
@@ -204,7 +196,7 @@ export class Internet {
   }
 
   #isBlocked({ from, to }: Direction): boolean {
-    return this.isCut(from, to) || this.#dark.has(to);
+    return this.#cuts.has(from, to) || this.#dark.has(to);
   }
 
   #release(matches: (direction: Direction) => boolean, withinUs = RETRANSMIT_MAX_US): void {

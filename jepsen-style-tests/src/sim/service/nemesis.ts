@@ -1,11 +1,11 @@
 import type { TraceEvent } from '@lockd/raft';
+import { FOR_EVER_US, MemberFaults, SECOND_US } from '../raft/member-faults.ts';
 import type { Limits, Strike } from '../simulation.ts';
 import type { Chance } from '../world/chance.ts';
-import type { Counters } from '../world/counters.ts';
-import type { Trace } from '../world/trace.ts';
-import type { World } from '../world/world.ts';
+import { CHAOS_US } from '../world/run.ts';
+import { type Drawn, type StrikeSurroundings, Strikes } from '../world/strikes.ts';
 import type { Internet } from './internet.ts';
-import { CHAOS_US, type ServiceProfile } from './profile.ts';
+import type { ServiceProfile } from './profile.ts';
 import type { ServiceNode } from './service-node.ts';
 import type { SimClient } from './sim-client.ts';
 
@@ -41,19 +41,7 @@ export const SERVICE_FAULTS: readonly string[] = [
   'client wall clock set',
 ];
 
-const SECOND_US = 1_000_000;
-
-/** A strike as the seed draws it: its number and its own source of chance are the same whatever else is left out. */
-interface Drawn {
-  readonly name: string;
-  readonly fault: string;
-  readonly chance: Chance;
-}
-
-export interface NemesisSurroundings {
-  readonly world: World;
-  readonly trace: Trace;
-  readonly counters: Counters;
+export interface NemesisSurroundings extends StrikeSurroundings {
   readonly internet: Internet;
   readonly profile: ServiceProfile;
 }
@@ -63,20 +51,9 @@ export class ServiceNemesis {
   readonly #around: NemesisSurroundings;
   readonly #nodes: readonly ServiceNode[];
   readonly #clients: readonly SimClient[];
-  readonly #chance: Chance;
-  readonly #ambushChance: Chance;
-  readonly #limits: Limits;
-  readonly #only: ReadonlySet<string> | undefined;
-  readonly #enabled: readonly string[];
-  /** How often each node came to each telling moment. */
-  readonly #occasions = new Map<string, number>();
-  /** What came about, in order. */
-  readonly strikes: Strike[] = [];
-  #drawn = 0;
-  #drawnUs = 0;
-  readonly #undo = new Set<() => void>();
-  readonly #heldDown = new Set<ServiceNode | SimClient>();
-  #isOver = false;
+  readonly #strikes: Strikes;
+  readonly #members: MemberFaults<ServiceNode>;
+  readonly #gone = new Set<SimClient>();
   /** See `#hideBehindFollower`. */
   #hidden:
     | { readonly client: SimClient; readonly leader: ServiceNode; readonly rest: readonly ServiceNode[] }
@@ -93,48 +70,59 @@ export class ServiceNemesis {
     this.#around = around;
     this.#nodes = nodes;
     this.#clients = clients;
-    this.#chance = chance;
-    this.#ambushChance = ambushChance;
-    this.#limits = limits;
-    this.#only = limits.only === undefined ? undefined : new Set(limits.only);
-    this.#enabled = SERVICE_FAULTS.filter((fault) => around.profile.faults.has(fault));
-    for (const node of nodes) node.onExit = () => this.#restartSoon(node, 2 * SECOND_US);
+    const { profile } = around;
+    this.#strikes = new Strikes(around, {
+      enabled: SERVICE_FAULTS.filter((fault) => profile.faults.has(fault)),
+      everyUs: profile.faultEveryUs,
+      untilUs: CHAOS_US,
+      chance,
+      ambushChance,
+      limits,
+    });
+    this.#members = new MemberFaults(around.world, this.#strikes, nodes);
   }
 
-  /** Strikes that are left out are drawn all the same, so that the others have their times and numbers. */
+  /** What came about, in order. */
+  get strikes(): readonly Strike[] {
+    return this.#strikes.cameAbout;
+  }
+
   start(): void {
-    if (this.#enabled.length === 0) return;
-    const { world, profile } = this.#around;
-    const lastUs = this.#drawnUs;
-    let name: string;
-    let fault: string;
-    do {
-      this.#drawnUs += 1 + this.#chance.below(2 * profile.faultEveryUs);
-      this.#drawn += 1;
-      fault = this.#chance.pick(this.#enabled);
-      name = String(this.#drawn);
-      if (this.#drawnUs > CHAOS_US) return;
-    } while (!this.#comesAbout(name));
-    const strike = { name, fault, chance: this.#chance.split(name) };
-    const { gapMs } = this.#limits;
-    const gapUs = this.#drawnUs - lastUs;
-    world.in(gapMs === undefined ? gapUs : Math.min(gapUs, 1000 * gapMs), () => {
-      if (this.#isOver) return;
-      this.#strike(strike);
-      this.start();
-    });
+    this.#strikes.start((strike) => this.#strike(strike));
   }
 
   /** Ends every fault that lasts, and starts no new ones. */
   heal(): void {
-    this.#isOver = true;
-    for (const undo of [...this.#undo]) undo();
+    this.#strikes.end();
     this.#around.internet.mendAll();
   }
 
-  /** It does not start again. */
-  holdDown(one: ServiceNode | SimClient): void {
-    this.#heldDown.add(one);
+  /** Leaves it broken for the rest of the run, and whoever restarts nodes lets it lie. */
+  leave(node: ServiceNode, how: string): void {
+    const { counters, internet } = this.#around;
+    counters.add(`left ${how}`);
+    this.#members.holdDown(node);
+    if (this.#members.leave(node, how)) return;
+    for (const host of this.#hosts()) {
+      if (host === node.id) continue;
+      internet.cut(node.id, host);
+      if (how === 'cut off') internet.cut(host, node.id);
+    }
+  }
+
+  /** Takes a client away for good. */
+  vanish(client: SimClient, how: string): void {
+    const { counters, internet } = this.#around;
+    this.#strikes.say('takes away', `${client.host} ${how}`);
+    counters.add(`client vanished: ${how}`);
+    this.#gone.add(client);
+    if (how === 'dead' || how === 'dark') client.crash(how === 'dark');
+    else if (how === 'frozen') client.stall(FOR_EVER_US);
+    else
+      for (const { id } of this.#nodes) {
+        internet.cut(client.host, id);
+        internet.cut(id, client.host);
+      }
   }
 
   /** A telling moment: sometimes something goes wrong right there. */
@@ -148,9 +136,9 @@ export class ServiceNemesis {
     if (!node.isLeader) return;
     const client = this.#clients.find((candidate) => candidate.sessionMayEndNs(session) !== undefined);
     if (this.#hidden?.client === client && this.#hidden?.leader === node) {
-      for (const other of this.#hidden.rest) this.#stallDisk(other, 150_000);
+      for (const other of this.#hidden.rest) this.#members.stallDisk(other, 150_000);
       // What it has just sent is on its way.
-      this.#around.world.in(1, () => this.#crash(node, false, SECOND_US));
+      this.#around.world.in(1, () => this.#members.crash(node, false, SECOND_US));
       return;
     }
     this.#ambush(node, 'end', 3 * this.#around.profile.ambushPerMille, client);
@@ -158,64 +146,47 @@ export class ServiceNemesis {
 
   /** Until its first entry is committed it does not know what has ended: sometimes that takes long. */
   onOldEnds(node: ServiceNode): void {
-    if (this.#hidden !== undefined) for (const other of this.#hidden.rest) this.#stallDisk(other, 300_000);
+    if (this.#hidden !== undefined) for (const other of this.#hidden.rest) this.#members.stallDisk(other, 300_000);
     this.#hidden = undefined;
-    const drawn = this.#drawAmbush(node, 'old-end', 5 * this.#around.profile.ambushPerMille);
+    const drawn = this.#strikes.ambush(node.id, 'old-end', 5 * this.#around.profile.ambushPerMille);
     if (drawn === undefined) return;
-    this.#struck(drawn.name, 'ambush: slow quorum');
-    for (const other of this.#others(node)) this.#stallDisk(other, drawn.chance.between(50_000, 400_000));
-  }
-
-  #comesAbout(name: string): boolean {
-    return this.#only === undefined || this.#only.has(name);
-  }
-
-  #drawAmbush(
-    node: ServiceNode,
-    occasion: string,
-    perMille: number,
-  ): { readonly name: string; readonly chance: Chance } | undefined {
-    if (perMille === 0 || this.#isOver) return undefined;
-    const where = `${node.id}.${occasion}`;
-    const number = (this.#occasions.get(where) ?? 0) + 1;
-    this.#occasions.set(where, number);
-    const name = `${where}.${number}`;
-    if (!this.#comesAbout(name)) return undefined;
-    const chance = this.#ambushChance.split(name);
-    return chance.perMille(perMille) ? { name, chance } : undefined;
+    this.#strikes.struck({ name: drawn.name, fault: 'ambush: slow quorum' });
+    for (const other of this.#members.others(node))
+      this.#members.stallDisk(other, drawn.chance.between(50_000, 400_000));
   }
 
   #ambush(node: ServiceNode, occasion: string, perMille: number, client?: SimClient): void {
-    const drawn = this.#drawAmbush(node, occasion, perMille);
+    const drawn = this.#strikes.ambush(node.id, occasion, perMille);
     if (drawn === undefined) return;
     const { name, chance } = drawn;
     const isAboutClient = client !== undefined && chance.oneIn(2);
     const what = isAboutClient ? 'news' : chance.pick(['kill', 'power', 'pause', 'isolate', 'isolate', 'mute', 'disk']);
     const { process } = node;
     this.#around.world.in(isAboutClient ? 0 : chance.pick([0, 0, 0, 200, 1_000, 5_000]), () => {
-      if (node.process !== process || this.#isOver) return;
-      this.#struck(name, `ambush: ${what}`);
-      if (what === 'kill') this.#crash(node, false, chance.pick([1_000, 20_000, SECOND_US]));
-      else if (what === 'power') this.#crash(node, true, chance.pick([1_000, 20_000, SECOND_US]));
-      else if (what === 'pause') this.#pause(node, chance.between(100_000, 3 * SECOND_US));
+      if (node.process !== process || this.#strikes.isOver) return;
+      this.#strikes.struck({ name, fault: `ambush: ${what}` });
+      if (what === 'kill') this.#members.crash(node, false, chance.pick([1_000, 20_000, SECOND_US]));
+      else if (what === 'power') this.#members.crash(node, true, chance.pick([1_000, 20_000, SECOND_US]));
+      else if (what === 'pause') this.#members.pause(node, chance.between(100_000, 3 * SECOND_US));
       else if (what === 'isolate') this.#cutFromNodes(node, 'both', chance.between(100_000, 3 * SECOND_US));
       else if (what === 'news') {
         // Its renewal arrives while the decision is on its way to a quorum.
-        for (const other of this.#others(node)) this.#stallDisk(other, chance.between(50_000, 400_000));
+        for (const other of this.#members.others(node)) this.#members.stallDisk(other, chance.between(50_000, 400_000));
         if (client !== undefined) this.#around.internet.mendHost(client.host);
       } else if (what === 'mute') this.#cutFromNodes(node, 'out', chance.between(100_000, 3 * SECOND_US));
-      else this.#stallDisk(node, chance.between(20_000, SECOND_US));
+      else this.#members.stallDisk(node, chance.between(20_000, SECOND_US));
     });
   }
 
-  #strike({ name, fault, chance }: Drawn): void {
+  #strike(strike: Drawn): void {
+    const { fault, chance } = strike;
     const { internet, profile } = this.#around;
     const node = chance.pick(this.#nodes);
     const leader = this.#nodes.find((candidate) => candidate.isLeader) ?? node;
     const client = chance.pick(this.#clients);
     const lastsUs = chance.pick([50_000, 300_000, SECOND_US, 3 * SECOND_US, 8 * SECOND_US]);
     const beyondTtlUs = profile.ttlMs * chance.between(1_100, 2_000);
-    this.#struck(name, fault);
+    this.#strikes.struck(strike);
     switch (fault) {
       case 'node isolated':
         this.#cutFromNodes(chance.oneIn(2) ? leader : node, 'both', lastsUs);
@@ -245,33 +216,33 @@ export class ServiceNemesis {
         break;
       }
       case 'links between nodes closed':
-        for (const other of this.#others(node)) if (chance.oneIn(2)) internet.reset(node.id, other.id);
+        for (const other of this.#members.others(node)) if (chance.oneIn(2)) internet.reset(node.id, other.id);
         break;
       case 'node killed':
       case 'node without power':
-        this.#crash(node, fault !== 'node killed', lastsUs);
+        this.#members.crash(node, fault !== 'node killed', lastsUs);
         break;
       case 'leader killed':
       case 'leader without power':
-        this.#crash(leader, fault !== 'leader killed', lastsUs);
+        this.#members.crash(leader, fault !== 'leader killed', lastsUs);
         break;
       case 'all nodes down at once':
-        for (const one of this.#nodes) this.#crash(one, true, chance.between(1_000, SECOND_US));
+        for (const one of this.#nodes) this.#members.crash(one, true, chance.between(1_000, SECOND_US));
         break;
       case 'node paused':
-        this.#pause(chance.oneIn(2) ? leader : node, chance.between(50_000, 4 * SECOND_US));
+        this.#members.pause(chance.oneIn(2) ? leader : node, chance.between(50_000, 4 * SECOND_US));
         break;
       case 'leader stalled beyond the TTL':
-        this.#pause(leader, beyondTtlUs);
+        this.#members.pause(leader, beyondTtlUs);
         break;
       case 'disk stalled':
-        this.#stallDisk(chance.oneIn(2) ? leader : node, chance.between(50_000, 3 * SECOND_US));
+        this.#members.stallDisk(chance.oneIn(2) ? leader : node, chance.between(50_000, 3 * SECOND_US));
         break;
       case 'segments lost':
-        this.#shape('retransmitPerMille', chance.pick([20, 100]), lastsUs);
+        this.#strikes.raise(internet.shape, 'retransmitPerMille', chance.pick([20, 100]), lastsUs);
         break;
       case 'slow network':
-        this.#shape('extraDelayUs', chance.pick([20_000, 100_000, 300_000]), lastsUs);
+        this.#strikes.raise(internet.shape, 'extraDelayUs', chance.pick([20_000, 100_000, 300_000]), lastsUs);
         break;
       case 'leadership handed over':
         leader.process?.arrive(() => leader.service?.driver.transferLeadership(undefined));
@@ -310,10 +281,11 @@ export class ServiceNemesis {
         client.stall(wakeUs - nowUs);
         // So that its renewal is at the leader when that has decided, or is about to, and its decision is slow to be one.
         internet.lag(client.host, chance.between(60_000, 300_000));
-        this.#later(wakeUs - nowUs + SECOND_US, () => internet.lag(client.host, 0));
+        this.#strikes.later(wakeUs - nowUs + SECOND_US, () => internet.lag(client.host, 0));
         this.#around.world.in(wakeUs - nowUs + 50_000, () => {
-          if (this.#isOver) return;
-          for (const one of this.#nodes) if (!one.isLeader) this.#stallDisk(one, chance.between(100_000, 400_000));
+          if (this.#strikes.isOver) return;
+          for (const one of this.#nodes)
+            if (!one.isLeader) this.#members.stallDisk(one, chance.between(100_000, 400_000));
         });
         break;
       }
@@ -324,7 +296,7 @@ export class ServiceNemesis {
       case 'client without power':
         client.crash(fault === 'client without power');
         this.#around.world.in(lastsUs, () => {
-          if (!this.#heldDown.has(client)) client.start();
+          if (!this.#gone.has(client)) client.start();
         });
         break;
       case 'client wall clock set':
@@ -340,7 +312,7 @@ export class ServiceNemesis {
   #cutFromNodes(node: ServiceNode, direction: 'both' | 'in' | 'out', lastsUs: number): void {
     this.#cutBetween(
       [node.id],
-      this.#others(node).map(({ id }) => id),
+      this.#members.others(node).map(({ id }) => id),
       direction,
       lastsUs,
     );
@@ -354,7 +326,10 @@ export class ServiceNemesis {
     lastsUs: number,
   ): void {
     const { internet } = this.#around;
-    this.#say('cuts', `${some.join(' ')} from ${rest.join(' ')} (${direction}) for ${Math.floor(lastsUs / 1000)} ms`);
+    this.#strikes.say(
+      'cuts',
+      `${some.join(' ')} from ${rest.join(' ')} (${direction}) for ${Math.floor(lastsUs / 1000)} ms`,
+    );
     const each = (act: (from: string, to: string) => void): void => {
       for (const one of some) {
         for (const other of rest) {
@@ -364,7 +339,7 @@ export class ServiceNemesis {
       }
     };
     each((from, to) => internet.cut(from, to));
-    this.#later(lastsUs, () => each((from, to) => internet.mend(from, to)));
+    this.#strikes.later(lastsUs, () => each((from, to) => internet.mend(from, to)));
   }
 
   /**
@@ -373,7 +348,7 @@ export class ServiceNemesis {
    */
   #hideBehindFollower(client: SimClient, leader: ServiceNode, chance: Chance): void {
     const { internet, profile } = this.#around;
-    const others = this.#others(leader);
+    const others = this.#members.others(leader);
     const follower = chance.pick(others);
     const lastsUs = (profile.ttlMs + 2_000) * 1000;
     const farFrom = this.#nodeHosts().filter((id) => id !== follower.id);
@@ -381,11 +356,11 @@ export class ServiceNemesis {
     for (const id of farFrom) internet.reset(client.host, id);
     // Time for it to come to the follower, and to be heard once more through that.
     this.#around.world.in(chance.between(700_000, 1_200_000), () => {
-      if (this.#isOver || !leader.isLeader) return;
+      if (this.#strikes.isOver || !leader.isLeader) return;
       this.#cutBetween([follower.id], [leader.id], 'out', lastsUs);
       const hidden = { client, leader, rest: others.filter((other) => other !== follower) };
       this.#hidden = hidden;
-      this.#later(lastsUs, () => {
+      this.#strikes.later(lastsUs, () => {
         if (this.#hidden === hidden) this.#hidden = undefined;
       });
     });
@@ -394,54 +369,12 @@ export class ServiceNemesis {
   #refuse(client: SimClient, nodes: readonly ServiceNode[], lastsUs: number): void {
     const { internet } = this.#around;
     for (const { id } of nodes) internet.refuse(client.host, id, true);
-    this.#later(lastsUs, () => {
+    this.#strikes.later(lastsUs, () => {
       for (const { id } of nodes) internet.refuse(client.host, id, false);
     });
   }
 
-  #crash(node: ServiceNode, isPowerLost: boolean, downUs: number): void {
-    if (!node.isUp) return;
-    if (isPowerLost) node.losePower();
-    else node.kill();
-    this.#restartSoon(node, downUs);
-  }
-
-  #restartSoon(node: ServiceNode, downUs: number): void {
-    this.#around.world.in(downUs, () => {
-      if (!node.isUp && !this.#heldDown.has(node)) node.start();
-    });
-  }
-
-  #pause(node: ServiceNode, lastsUs: number): void {
-    this.#say('stalls', `${node.id} for ${Math.floor(lastsUs / 1000)} ms`, lastsUs);
-    node.process?.stall(lastsUs);
-  }
-
-  #stallDisk(node: ServiceNode, lastsUs: number): void {
-    const { disk } = node;
-    this.#say('stalls the disk of', node.id, lastsUs);
-    disk.holdSyncs();
-    this.#later(lastsUs, () => {
-      disk.releaseSyncs();
-      this.#around.world.touch();
-    });
-  }
-
-  #shape(what: 'retransmitPerMille' | 'extraDelayUs', value: number, lastsUs: number): void {
-    const { shape } = this.#around.internet;
-    const before = shape[what];
-    if (before >= value) return;
-    shape[what] = value;
-    this.#later(lastsUs, () => {
-      shape[what] = before;
-    });
-  }
-
   // ------------------------------------------------------------------------------------------------
-
-  #others(node: ServiceNode): ServiceNode[] {
-    return this.#nodes.filter((other) => other !== node);
-  }
 
   #nodeHosts(): string[] {
     return this.#nodes.map(({ id }) => id);
@@ -450,23 +383,5 @@ export class ServiceNemesis {
   *#hosts(): Generator<string> {
     for (const { id } of this.#nodes) yield id;
     for (const { host } of this.#clients) yield host;
-  }
-
-  #later(delayUs: number, undo: () => void): void {
-    const once = (): void => {
-      if (this.#undo.delete(once)) undo();
-    };
-    this.#undo.add(once);
-    this.#around.world.in(delayUs, once);
-  }
-
-  #struck(name: string, fault: string): void {
-    this.#around.counters.add(`fault: ${fault}`);
-    this.strikes.push({ name, what: fault });
-    this.#say('strikes', `${name}: ${fault}`);
-  }
-
-  #say(what: string, details: string, number = 0): void {
-    this.#around.trace.event(this.#around.world.nowUs, 'nemesis', what, () => details, number);
   }
 }

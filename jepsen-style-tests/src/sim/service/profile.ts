@@ -1,8 +1,6 @@
+import type { CalmParts } from '../world/calm.ts';
 import type { Chance } from '../world/chance.ts';
 import type { StreamShape } from './internet.ts';
-
-/** How long faults go on, in simulated time. */
-export const CHAOS_US = 60_000_000;
 
 /** What a seed makes of the cluster, its clients and their surroundings. */
 export interface ServiceProfile {
@@ -61,7 +59,7 @@ export function drawServiceProfile(
 }
 
 /** Parts of the surroundings that a run can do without, and what is left of the profile then. */
-const CALM: Readonly<Record<string, (profile: ServiceProfile) => Partial<ServiceProfile>>> = {
+export const SERVICE_CALM: CalmParts<ServiceProfile> = {
   loss: ({ streams }) => ({ streams: { ...streams, retransmitPerMille: 0 } }),
   delay: ({ streams }) => ({ streams: { ...streams, minDelayUs: 300, maxDelayUs: 300 } }),
   syncs: ({ syncMinUs }) => ({ syncMaxUs: syncMinUs }),
@@ -69,13 +67,3 @@ const CALM: Readonly<Record<string, (profile: ServiceProfile) => Partial<Service
   snapshots: () => ({ snapshotMinBytes: 1_000_000 }),
   lanes: () => ({ lanesPerClient: 1 }),
 };
-
-/** The profile with these parts calm. Unknown names change nothing: they may be another world's. */
-export function calmed(profile: ServiceProfile, parts: readonly string[]): ServiceProfile {
-  return parts.reduce((calmer, part) => ({ ...calmer, ...CALM[part]?.(calmer) }), profile);
-}
-
-/** Parts that would change if they were calm. */
-export function restlessParts(profile: ServiceProfile): string[] {
-  return Object.keys(CALM).filter((part) => JSON.stringify(calmed(profile, [part])) !== JSON.stringify(profile));
-}

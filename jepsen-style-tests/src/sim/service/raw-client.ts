@@ -1,10 +1,11 @@
 import { type ClientMessage, codecFor, PROTOCOL_VERSION, type RawMessage } from '@lockd/client/protocol';
 import { Chance } from '../world/chance.ts';
 import type { Counters } from '../world/counters.ts';
-import { SimulatedProcess } from '../world/process.ts';
+import type { SimulatedProcess } from '../world/process.ts';
 import type { World } from '../world/world.ts';
 import { workloadTime } from './client-parts.ts';
 import type { Internet, Party } from './internet.ts';
+import { LoneClient } from './lone-client.ts';
 import type { SimulatedSocket } from './simulated-socket.ts';
 
 interface RawSurroundings {
@@ -25,42 +26,20 @@ const SUBPROTOCOL = 'lockd.v1.json';
  * Speaks the protocol by itself, as somebody else's client may: a cancel before its acquire, everything twice, an open
  * that is late by a whole session. What the SDK never sends has to be answered rightly too.
  */
-export class RawClient {
-  readonly host: string;
+export class RawClient extends LoneClient {
   readonly #around: RawSurroundings;
   readonly #chance: Chance;
-  #isFinished = false;
-  #process: SimulatedProcess | undefined;
 
   constructor(host: string, around: RawSurroundings) {
-    this.host = host;
+    super(host, around);
     this.#around = around;
     this.#chance = Chance.of(around.seed, `raw client ${host}`);
   }
 
-  start(): void {
-    const { world } = this.#around;
-    const process = new SimulatedProcess(this.host, world, { originMs: 0, ratePpm: 0 });
-    this.#process = process;
-    process.arrive(() => {
-      world.touch();
-      this.#run(process).catch((error: unknown) => world.fail(error));
-    });
-  }
-
-  /** No new sessions; what it leaves ends by its TTL. */
-  finish(): void {
-    this.#isFinished = true;
-    const process = this.#process;
-    if (process === undefined) return;
-    process.die();
-    this.#around.internet.ended(process, 'closed');
-  }
-
-  async #run(process: SimulatedProcess): Promise<void> {
+  protected override async run(process: SimulatedProcess): Promise<void> {
     const { world, nodes, counters } = this.#around;
     const time = workloadTime(world, process, () => 1);
-    for (let count = 1; !this.#isFinished; count += 1) {
+    for (let count = 1; !this.isFinished; count += 1) {
       const late = this.#dial(process, this.#chance.pick(nodes));
       const link = this.#dial(process, this.#chance.pick(nodes));
       const nonce = `${this.host}-${count}`.padEnd(32, '0');

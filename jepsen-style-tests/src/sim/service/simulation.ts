@@ -1,19 +1,22 @@
-import { InvariantViolation, type NodeId, nodeId } from '@lockd/raft';
+import { type NodeId, nodeId } from '@lockd/raft';
 import { Collector } from '../../jepsen/collector.ts';
 import { judgeRun } from '../../jepsen/run-checks.ts';
 import { WORKLOADS, type WorkloadName } from '../../workload/messages.ts';
 import { RaftChecker } from '../raft/checker.ts';
-import type { Failure, Limits, Print, SimulationRequest, SimulationResult, Strike } from '../simulation.ts';
+import { inWords } from '../raft/member.ts';
+import type { Limits, Print, SimulationRequest, SimulationResult, Strike } from '../simulation.ts';
+import { limited, restlessParts } from '../world/calm.ts';
 import { Chance } from '../world/chance.ts';
-import { Counters } from '../world/counters.ts';
-import { Trace } from '../world/trace.ts';
+import type { Counters } from '../world/counters.ts';
+import { type Run, type RunParts, runOnce } from '../world/run.ts';
+import type { Trace } from '../world/trace.ts';
 import { Violation } from '../world/violation.ts';
-import { World } from '../world/world.ts';
+import type { World } from '../world/world.ts';
 import { Beliefs } from './beliefs.ts';
 import { BoundClient } from './bound-client.ts';
 import { Internet } from './internet.ts';
 import { SERVICE_FAULTS, ServiceNemesis } from './nemesis.ts';
-import { CHAOS_US, calmed, drawServiceProfile, restlessParts, type ServiceProfile } from './profile.ts';
+import { drawServiceProfile, SERVICE_CALM, type ServiceProfile } from './profile.ts';
 import { RawClient } from './raw-client.ts';
 import { relaxed } from './relaxed.ts';
 import { clientUrlOf, type NodeSurroundings, ServiceNode } from './service-node.ts';
@@ -32,51 +35,20 @@ const MIN_OPERATIONS = 200;
 const LANE_NAMES: readonly WorkloadName[] = WORKLOADS.filter((name) => name !== 'fenced' && name !== 'unfenced');
 
 /** One run of a whole cluster with its clients, from one seed. */
-export async function simulateService(request: SimulationRequest, print?: Print): Promise<SimulationResult> {
+export function simulateService(request: SimulationRequest, print?: Print): Promise<SimulationResult> {
   const { seed, limits = {} } = request;
-  const world = new World();
-  const trace = new Trace(print);
-  const counters = new Counters();
-  const profile = limited(
-    drawServiceProfile(Chance.of(seed, 'service profile'), SERVICE_FAULTS, request.nodes),
-    limits,
+  const drawn = drawServiceProfile(Chance.of(seed, 'service profile'), SERVICE_FAULTS, request.nodes);
+  const profile = limited(drawn, SERVICE_CALM, limits);
+  const restless = restlessParts(profile, SERVICE_CALM);
+  return runOnce(
+    request,
+    print,
+    { ...profile, restless },
+    (parts) => new ServiceSimulation(seed, parts, profile, limits),
   );
-  const onRejection = (reason: unknown): void => world.fail(reason);
-  process.on('unhandledRejection', onRejection);
-  let failure: Failure | undefined;
-  let strikes: readonly Strike[] = [];
-  let faultsEndedMs: number | undefined;
-  let run: ServiceSimulation | undefined;
-  try {
-    run = new ServiceSimulation(seed, world, trace, counters, profile, limits);
-    strikes = run.strikes;
-    await run.chaos(limits.untilMs === undefined ? CHAOS_US : Math.min(CHAOS_US, 1000 * limits.untilMs));
-    faultsEndedMs = Math.floor(world.nowUs / 1000);
-    await run.liveness();
-    run.judge();
-  } catch (error) {
-    failure = describe(error, trace);
-  } finally {
-    run?.abandon();
-    process.off('unhandledRejection', onRejection);
-  }
-  return {
-    seed,
-    nodes: profile.nodes,
-    clients: profile.clients,
-    steps: world.steps,
-    events: trace.count,
-    simulatedMs: Math.floor(world.nowUs / 1000),
-    faultsEndedMs,
-    traceHash: trace.hash(),
-    counts: counters.all(),
-    strikes,
-    restless: restlessParts(profile),
-    failure,
-  };
 }
 
-class ServiceSimulation {
+class ServiceSimulation implements Run {
   readonly #world: World;
   readonly #trace: Trace;
   readonly #counters: Counters;
@@ -96,7 +68,7 @@ class ServiceSimulation {
   readonly #leadersSinceNs: number[] = [];
   #healedNs = 0;
 
-  constructor(seed: number, world: World, trace: Trace, counters: Counters, profile: ServiceProfile, limits: Limits) {
+  constructor(seed: number, { world, trace, counters }: RunParts, profile: ServiceProfile, limits: Limits) {
     this.#isWhole = limits.untilMs === undefined && limits.clients === undefined;
     this.#world = world;
     this.#trace = trace;
@@ -198,11 +170,16 @@ class ServiceSimulation {
     return this.#nemesis.strikes;
   }
 
+  async conclude(): Promise<void> {
+    await this.#liveness();
+    this.#judge();
+  }
+
   /**
    * A quorum is healed and every other fault stays, clients that vanish among them: whoever is left gets served, and what
    * the vanished held comes free.
    */
-  async liveness(): Promise<void> {
+  async #liveness(): Promise<void> {
     const { electionTimeoutMs, ttlMs, streams } = this.#profile;
     const majority = Math.floor(this.#nodes.length / 2) + 1;
     const core = this.#chance.sample(this.#nodes, this.#chance.between(majority, this.#nodes.length));
@@ -220,8 +197,9 @@ class ServiceSimulation {
       core.length,
     );
     this.#internet.shape.extraDelayUs = 0;
-    for (const node of rest) this.#breakForGood(node, this.#chance.pick(['dead', 'dark', 'cut off', 'mute', 'frozen']));
-    for (const client of gone) this.#vanish(client, this.#chance.pick(['dead', 'dark', 'cut off', 'frozen']));
+    for (const node of rest)
+      this.#nemesis.leave(node, this.#chance.pick(['dead', 'dark', 'cut off', 'mute', 'frozen']));
+    for (const client of gone) this.#nemesis.vanish(client, this.#chance.pick(['dead', 'dark', 'cut off', 'frozen']));
     for (const node of core) {
       node.process?.wakeUp();
       if (!node.isUp) node.start();
@@ -244,7 +222,7 @@ class ServiceSimulation {
         `${left
           .filter((client) => !client.isDone)
           .map((client) => client.name)
-          .join(', ')} still waits for an answer ${boundMs} ms after a quorum was healed: ${this.#inWords(core)}`,
+          .join(', ')} still waits for an answer ${boundMs} ms after a quorum was healed: ${inWords(core)}`,
       );
     // The vanished are given their TTL anew by whoever leads last.
     const freedMs = serveMs + 2 * ttlMs;
@@ -262,7 +240,7 @@ class ServiceSimulation {
   }
 
   /** The history of all clients, before the judge of the real processes. */
-  judge(): void {
+  #judge(): void {
     for (const client of this.#clients) if (!client.isDone) this.#collector.died(client.name);
     this.#collector.completeThefts();
     const { lines } = this.#collector;
@@ -301,73 +279,4 @@ class ServiceSimulation {
   abandon(): void {
     for (const client of this.#clients) client.abandon();
   }
-
-  #breakForGood(node: ServiceNode, how: string): void {
-    this.#say('leaves', `${node.id} ${how}`);
-    this.#counters.add(`left ${how}`);
-    node.onExit = () => undefined;
-    this.#nemesis.holdDown(node);
-    const hosts = [...this.#nodes.map(({ id }) => id), ...this.#clients.map(({ host }) => host)];
-    if (how === 'dead') node.kill();
-    else if (how === 'dark') node.losePower();
-    else if (how === 'frozen') node.process?.stall(1_000_000_000_000);
-    else
-      for (const host of hosts) {
-        if (host === node.id) continue;
-        this.#internet.cut(node.id, host);
-        if (how === 'cut off') this.#internet.cut(host, node.id);
-      }
-  }
-
-  #vanish(client: SimClient, how: string): void {
-    this.#say('takes away', `${client.host} ${how}`);
-    this.#counters.add(`client vanished: ${how}`);
-    this.#nemesis.holdDown(client);
-    if (how === 'dead' || how === 'dark') client.crash(how === 'dark');
-    else if (how === 'frozen') client.stall(1_000_000_000_000);
-    else
-      for (const { id } of this.#nodes) {
-        this.#internet.cut(client.host, id);
-        this.#internet.cut(id, client.host);
-      }
-  }
-
-  #say(what: string, details: string): void {
-    this.#trace.event(this.#world.nowUs, 'nemesis', what, () => details);
-  }
-
-  #inWords(core: readonly ServiceNode[]): string {
-    return core
-      .map((node) => {
-        const { status } = node;
-        const inside =
-          status === undefined
-            ? ''
-            : ` ${status.role} term ${status.term} log ${status.lastIndex} committed ${status.commitIndex}`;
-        return `${node.id} ${node.condition}${inside}`;
-      })
-      .join('; ');
-  }
-}
-
-function limited(profile: ServiceProfile, limits: Limits): ServiceProfile {
-  const { clients = profile.clients, calm = [] } = limits;
-  return { ...calmed(profile, calm), clients: Math.min(clients, profile.clients) };
-}
-
-function describe(error: unknown, trace: Trace): Failure {
-  const promise =
-    error instanceof Violation
-      ? error.promise
-      : error instanceof InvariantViolation
-        ? "the code's own invariant"
-        : 'no unexpected error';
-  const message = error instanceof Violation ? error.message : `${promise}: ${String(error)}`;
-  return {
-    promise,
-    isForeseen: error instanceof Violation,
-    message,
-    stack: error instanceof Error ? (error.stack ?? '') : '',
-    events: trace.last(),
-  };
 }

@@ -1,5 +1,6 @@
 import type { Chance } from './chance.ts';
 import type { Counters } from './counters.ts';
+import { Cuts } from './cuts.ts';
 import type { SimulatedProcess } from './process.ts';
 import type { World } from './world.ts';
 
@@ -65,8 +66,7 @@ export class Network<Payload> {
   readonly shape: NetworkShape;
   readonly #endpoints = new Map<string, Endpoint<Payload>>();
   readonly #links = new Map<string, Link>();
-  /** How many faults cut the direction. */
-  readonly #cuts = new Map<string, number>();
+  readonly cuts: Cuts = new Cuts();
 
   constructor(world: World, chance: Chance, shape: NetworkShape, counters: Counters) {
     this.#world = world;
@@ -120,33 +120,13 @@ export class Network<Payload> {
       const hello = other?.hello();
       if (!link.isUp || other === undefined || hello === undefined) continue;
       // Nothing it says would arrive.
-      if (this.isCut(name, peer) || other.process.isStalled) continue;
+      if (this.cuts.has(name, peer) || other.process.isStalled) continue;
       const refusal = endpoint.judge(peer, hello);
       if (refusal === undefined) continue;
       this.#break(link);
       this.#refuse(other, name, refusal);
       this.#dial(link, REFUSED_REDIAL_US);
     }
-  }
-
-  cut(from: string, to: string): void {
-    const key = `${from}>${to}`;
-    this.#cuts.set(key, (this.#cuts.get(key) ?? 0) + 1);
-  }
-
-  mend(from: string, to: string): void {
-    const key = `${from}>${to}`;
-    const left = (this.#cuts.get(key) ?? 0) - 1;
-    if (left > 0) this.#cuts.set(key, left);
-    else this.#cuts.delete(key);
-  }
-
-  mendAll(): void {
-    this.#cuts.clear();
-  }
-
-  isCut(from: string, to: string): boolean {
-    return this.#cuts.has(`${from}>${to}`);
   }
 
   send(from: Endpoint<Payload>, to: string, payload: Payload): void {
@@ -157,7 +137,7 @@ export class Network<Payload> {
       from.process.arrive(() => from.unreachable(to));
       return;
     }
-    if (this.isCut(from.name, to)) {
+    if (this.cuts.has(from.name, to)) {
       this.#counters.add('message lost in a cut');
       return;
     }
@@ -187,7 +167,7 @@ export class Network<Payload> {
     const { generation } = link;
     this.#world.at(atUs, () => {
       const receiver = this.#endpoints.get(to);
-      if (receiver === undefined || link.generation !== generation || this.isCut(from, to)) return;
+      if (receiver === undefined || link.generation !== generation || this.cuts.has(from, to)) return;
       receiver.process.arrive(() => {
         if (link.generation === generation) receiver.receive(from, payload);
       });
@@ -202,19 +182,19 @@ export class Network<Payload> {
 
   /** `peer` sees the end of its link to `gone` and dials again: refused or unanswered, that is evidence. */
   #tellClosed(link: Link, peer: string, gone: string): void {
-    if (this.isCut(gone, peer)) {
+    if (this.cuts.has(gone, peer)) {
       this.#dial(link, HANDSHAKE_TIMEOUT_US);
       return;
     }
     this.#world.in(this.#delayUs(link.dial), () => {
       const observer = this.#endpoints.get(peer);
       if (observer === undefined || link.isUp) return;
-      const isAnswered = this.#endpoints.has(gone) && !this.isCut(peer, gone) && !this.isCut(gone, peer);
+      const isAnswered = this.#endpoints.has(gone) && !this.cuts.has(peer, gone) && !this.cuts.has(gone, peer);
       if (isAnswered) {
         this.#dial(link, this.#delayUs(link.dial));
         return;
       }
-      const isRefused = !this.#endpoints.has(gone) && !this.isCut(peer, gone);
+      const isRefused = !this.#endpoints.has(gone) && !this.cuts.has(peer, gone);
       this.#world.in(isRefused ? 2 * this.#delayUs(link.dial) : HANDSHAKE_TIMEOUT_US, () => {
         if (this.#endpoints.get(peer) !== observer || link.isUp) return;
         observer.process.arrive(() => {
@@ -242,7 +222,7 @@ export class Network<Payload> {
     const other = this.#endpoints.get(right);
     // Whoever comes back dials.
     if (one === undefined || other === undefined || link.isUp) return;
-    const isReachable = !this.isCut(left, right) && !this.isCut(right, left);
+    const isReachable = !this.cuts.has(left, right) && !this.cuts.has(right, left);
     const oneHello = one.hello();
     const otherHello = other.hello();
     if (
