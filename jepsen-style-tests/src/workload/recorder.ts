@@ -118,10 +118,16 @@ export class Recorder {
         until: Math.min(
           call + waitMs * 1e6,
           cancelledNs ?? Infinity,
-          endedNs ?? Infinity,
-          // It may have been granted without our hearing of it, and its own lease have run out.
-          endedNs === undefined ? Infinity : call + Math.min(leaseMs ?? Infinity, maxHoldMs ?? Infinity) * 1e6,
           this.#tap.ownerMayEndNs(owner) ?? Infinity,
+          ...(endedNs === undefined
+            ? []
+            : [
+                endedNs,
+                // It may have been granted without our hearing of it, and its own lease have run out.
+                call + Math.min(leaseMs ?? Infinity, maxHoldMs ?? Infinity) * 1e6,
+                // Its connection may be closed without our hearing of it: then it was passed over.
+                this.#tap.heardUntilNs,
+              ]),
         ),
         ...(this.#tap.disconnects > disconnectsBefore ? { disconnected: true } : {}),
       };

@@ -17,6 +17,9 @@ const ALWAYS_TRACED: ReadonlySet<string> = new Set([
   'leader',
 ]);
 
+const OPERATIONS: ReadonlySet<string> = new Set(['acquire', 'acquire-all', 'release', 'cancel', 'extend']);
+const ANSWERS: ReadonlySet<string> = new Set(['ok', 'granted', 'waiting', 'ended']);
+
 /**
  * Stands between the SDK and its transport: leads it over this client's own links, and takes down when what was sent and
  * answered. From that the bounds of the service's promises follow without asking the SDK, which is under test too.
@@ -35,7 +38,10 @@ export class TransportTap implements Transport {
   readonly #sessionOf = new Map<string, number>();
   readonly #handleOf = new Map<string, number>();
   readonly #recent: (readonly [atNs: number, what: string, message: readonly unknown[]])[] = [];
+  /** When each operation without an answer was last sent. */
+  readonly #unanswered = new Map<string, number>();
   #disconnects = 0;
+  #heardUntilNs = -Infinity;
 
   constructor(inner: Transport, links: Readonly<Record<string, string>>, time: Pick<Time, 'nowNs'>) {
     this.#inner = inner;
@@ -43,9 +49,17 @@ export class TransportTap implements Transport {
     this.#time = time;
   }
 
-  /** How many connections have ended so far. */
+  /** How many connections have ended so far, or were given up. */
   get disconnects(): number {
     return this.#disconnects;
+  }
+
+  /**
+   * A request that was sent then has been answered: until then, at least, there was a connection. What the other end has made
+   * of it since is not known.
+   */
+  get heardUntilNs(): number {
+    return this.#heardUntilNs;
   }
 
   /** When this owner's request was known to stand in the queue. */
@@ -97,6 +111,11 @@ export class TransportTap implements Transport {
 
   open(endpoint: string, handler: ConnectionHandler): Connection {
     let codec: Codec = msgpackCodec;
+    let isOver = false;
+    const ended = (): void => {
+      if (!isOver) this.#disconnects++;
+      isOver = true;
+    };
     const connection = this.#inner.open(this.#links[endpoint.replace(/\/$/, '')] ?? endpoint, {
       onOpen: (subprotocol) => {
         codec = subprotocol === jsonCodec.subprotocol ? jsonCodec : msgpackCodec;
@@ -111,7 +130,7 @@ export class TransportTap implements Transport {
         handler.onFrame(frame);
       },
       onClose: (reason) => {
-        this.#disconnects++;
+        ended();
         this.#remember(this.#time.nowNs(), 'closed', ['closed', endpoint, reason]);
         handler.onClose(reason);
       },
@@ -125,7 +144,11 @@ export class TransportTap implements Transport {
         }
         connection.send(frame);
       },
-      close: () => connection.close(),
+      close: () => {
+        // That it is closed is heard of later, and not by all means before its requests are over.
+        ended();
+        connection.close();
+      },
     };
   }
 
@@ -135,6 +158,8 @@ export class TransportTap implements Transport {
   }
 
   #sent(message: readonly unknown[], atNs: number): void {
+    if (OPERATIONS.has(String(message[0]))) this.#unanswered.set(operationOf(message), atNs);
+    if (this.#unanswered.size > 4096) this.#unanswered.delete(this.#unanswered.keys().next().value as string);
     switch (message[0]) {
       case 'open': {
         const nonce = String(message[2]);
@@ -151,7 +176,7 @@ export class TransportTap implements Transport {
         const options = message[7] as { readonly metadata?: Readonly<Record<string, string>> } | null;
         const owner = options?.metadata?.['owner'];
         if (owner === undefined) return;
-        this.#owners.set(`${String(message[1])} ${String(message[2])}`, owner);
+        this.#owners.set(operationOf(message), owner);
         if (!this.#sentNs.has(owner)) this.#sentNs.set(owner, atNs);
         this.#sessionOf.set(owner, Number(message[1]));
         this.#handleOf.set(owner, Number(message[2]));
@@ -163,6 +188,11 @@ export class TransportTap implements Transport {
   }
 
   #received(message: readonly unknown[], atNs: number): void {
+    const sentNs = this.#unanswered.get(operationOf(message));
+    if (sentNs !== undefined && ANSWERS.has(String(message[0]))) {
+      this.#unanswered.delete(operationOf(message));
+      this.#heardUntilNs = Math.max(this.#heardUntilNs, sentNs);
+    }
     switch (message[0]) {
       case 'opened': {
         const open = this.#opens.get(Number(message[1]));
@@ -184,11 +214,16 @@ export class TransportTap implements Transport {
         return;
       }
       case 'waiting': {
-        const owner = this.#owners.get(`${String(message[1])} ${String(message[2])}`);
+        const owner = this.#owners.get(operationOf(message));
         if (owner !== undefined && !this.#queuedNs.has(owner)) this.#queuedNs.set(owner, atNs);
         return;
       }
       default:
     }
   }
+}
+
+/** Of an operation and of its answer. */
+function operationOf([, session, seq]: readonly unknown[]): string {
+  return `${String(session)} ${String(seq)}`;
 }
