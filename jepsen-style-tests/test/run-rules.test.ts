@@ -39,6 +39,23 @@ describe('the schedule of faults', () => {
     }
   });
 
+  test('has a fault that did not work once more in its round, and no third time', () => {
+    const faults = chooseFaults(['kill-leader', 'bridge']);
+    const schedule = scheduleOf(faults, 1, 'server');
+    const kinds: string[] = [];
+    for (let step = schedule.next(); step.done !== true && kinds.length < 6; step = schedule.next(false)) {
+      kinds.push(step.value.fault.kind);
+    }
+    expect(kinds.map((kind, at) => kind === kinds[at - 1])).toEqual([
+      false,
+      true,
+      false,
+      true,
+      expect.anything(),
+      true,
+    ]);
+  });
+
   test('knows faults by kind and by group, and says so when it does not', () => {
     expect(chooseFaults(['kill-leader']).map(({ kind }) => kind)).toEqual(['kill-leader']);
     expect(chooseFaults(['none'])).toEqual([]);

@@ -48,18 +48,22 @@ export function chooseFaults(names: readonly string[]): readonly Fault[] {
 }
 
 /**
- * The order of faults of one track, for ever: rounds, in each of which every fault comes once, shuffled. Each occurrence
- * has numbers of its own, so the n-th fault of a kind is the same whatever happened before it.
+ * The order of faults of one track, for ever: rounds, in each of which every fault comes once, shuffled, and once more
+ * where `next` is told that it did not work: a run's time allows few rounds more than its thresholds need. Each occurrence
+ * has numbers of its own, so the fault of a kind in a round is the same whatever happened before it.
  */
 export function* scheduleOf(
   faults: readonly Fault[],
   seed: number,
   track: string,
-): Generator<{ readonly fault: Fault; readonly random: Random }> {
+): Generator<{ readonly fault: Fault; readonly random: Random }, void, boolean | undefined> {
   if (faults.length === 0) return;
   const order = Random.split(seed, `schedule ${track}`);
   for (let round = 0; ; round++) {
-    for (const fault of order.shuffle(faults)) yield { fault, random: Random.split(seed, `${fault.kind} ${round}`) };
+    for (const fault of order.shuffle(faults)) {
+      const worked = yield { fault, random: Random.split(seed, `${fault.kind} ${round}`) };
+      if (worked === false) yield { fault, random: Random.split(seed, `${fault.kind} ${round} again`) };
+    }
   }
 }
 
@@ -94,7 +98,11 @@ async function runTrack(options: NemesisOptions, track: 'server' | 'client', fau
   const { context, seed, onFault, onBegin, onOver, onTrouble } = options;
   const { cluster, signal } = context;
   const pauses = Random.split(seed, `pauses ${track}`);
-  for (const { fault, random } of scheduleOf(faults, seed, track)) {
+  const schedule = scheduleOf(faults, seed, track);
+  let worked = false;
+  for (let step = schedule.next(); step.done !== true; step = schedule.next(worked)) {
+    const { fault, random } = step.value;
+    worked = false;
     await sleep(track === 'server' ? pauses.between(150, 700) : pauses.between(400, 1600), signal);
     if (signal.aborted) return;
     onBegin(fault);
@@ -102,10 +110,9 @@ async function runTrack(options: NemesisOptions, track: 'server' | 'client', fau
     let target = '?';
     try {
       const outcome = await fault.run(context, random);
-      target = outcome.target;
+      ({ target, worked } = outcome);
       // A fault that the end of the run cut short shows nothing.
-      if (!signal.aborted || outcome.worked)
-        onFault({ ...outcome, kind: fault.kind, track, startNs, endNs: monotonicNs() });
+      if (!signal.aborted || worked) onFault({ ...outcome, kind: fault.kind, track, startNs, endNs: monotonicNs() });
     } catch (error) {
       onFault({
         kind: fault.kind,

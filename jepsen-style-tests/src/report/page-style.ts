@@ -5,13 +5,13 @@ export const PAGE_STYLE = `
 --ok:#1a7f4b;--ok-bg:#e4f4ea;--bad:#c02626;--bad-bg:#fde8e7;--warn:#9a6200;--warn-bg:#fff3d9;
 --leader:#2f6fde;--follower:#c9d6ea;--candidate:#e8a33d;--silent:#3c434d;--odd:#b0479b;
 --fault:#d9534f;--fault-bg:rgba(217,83,79,.10);--client-fault:#8a63d2;--client-fault-bg:rgba(138,99,210,.10);
---wait:#b9c0c9;--lost:#c02626;--dead:#8a63d2;--rate:#9db7e0}
+--wait:#b9c0c9;--lost:#c02626;--dead:#8a5a32;--rate:#9db7e0}
 @media(prefers-color-scheme:dark){:root{
 --bg:#14171b;--card:#1c2026;--ink:#e7eaee;--soft:#a3adb9;--faint:#76818e;--line:#2e343c;--grid:#262b32;
 --ok:#5ccb8b;--ok-bg:#16301f;--bad:#ff7a70;--bad-bg:#3a1b1b;--warn:#f0bd5b;--warn-bg:#352a12;
 --leader:#5b96ff;--follower:#37475f;--candidate:#e8a33d;--silent:#0b0d10;--odd:#d670c0;
 --fault:#ff7a70;--fault-bg:rgba(255,122,112,.13);--client-fault:#b094ee;--client-fault-bg:rgba(176,148,238,.12);
---wait:#4a535f;--lost:#ff7a70;--dead:#b094ee;--rate:#3d5b8c}}
+--wait:#4a535f;--lost:#ff7a70;--dead:#c99a6b;--rate:#3d5b8c}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:14px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1500px;margin:0 auto;padding:28px 28px 60px}
@@ -40,6 +40,7 @@ svg .told{stroke:var(--bad);stroke-width:2}svg .look{fill:var(--card);stroke:var
 .toolbar{display:flex;gap:8px;flex-wrap:wrap;align-items:center;margin:0 0 10px}
 button{font:inherit;color:var(--ink);background:var(--card);border:1px solid var(--line);border-radius:7px;padding:4px 11px;cursor:pointer}
 button:hover{border-color:var(--faint)}button[aria-pressed=true]{border-color:var(--leader);color:var(--leader)}button:focus-visible{outline:2px solid var(--leader);outline-offset:1px}
+.hint{color:var(--soft);margin:0 0 10px}
 .legend{display:flex;gap:14px;flex-wrap:wrap;color:var(--soft);margin-left:auto}.legend i{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:5px;vertical-align:-1px}
 .chart{position:relative;background:var(--card);border:1px solid var(--line);border-radius:10px;overflow:hidden}
 canvas{display:block;width:100%;touch-action:none;cursor:grab}canvas:active{cursor:grabbing}canvas:focus-visible{outline:2px solid var(--leader);outline-offset:-2px}

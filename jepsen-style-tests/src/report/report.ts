@@ -69,6 +69,7 @@ ${failures.length === 0 ? '' : `<h2>What went wrong</h2>${failures.map(({ check,
 <button id="all">Whole run</button><button id="in" aria-label="Zoom in">+</button><button id="out" aria-label="Zoom out">−</button><button id="loss">Next loss</button>
 <span class="legend"><span><i style="background:var(--leader)"></i>leads / holds</span><span><i style="background:var(--follower)"></i>follows</span><span><i style="background:var(--candidate)"></i>candidate / ran out</span><span><i style="background:var(--odd)"></i>learner, joining, removed / stolen</span><span><i style="background:var(--silent)"></i>silent</span><span><i style="background:var(--fault)"></i>fault of nodes</span><span><i style="background:var(--client-fault)"></i>of a client</span><span><i style="background:var(--wait)"></i>waits</span><span><i style="background:var(--lost)"></i>lost</span><span><i style="background:var(--dead)"></i>ended without its holder</span></span>
 </div>
+<p class="hint">Scroll to zoom, drag to move, point at anything to read it. Rows with much in view show how much is held and waited for at a time; closer in they show each hold, coloured by name (or by client), and a thin line before it for its wait.</p>
 <div class="chart"><canvas id="timeline" tabindex="0" aria-label="Timeline of nodes, faults and clients; drag to move, scroll to zoom"></canvas><div id="tip" role="status"></div></div>
 <h2>Faults</h2>
 ${faultTable(input, data)}
