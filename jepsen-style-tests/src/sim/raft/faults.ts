@@ -27,6 +27,7 @@ export const FAULTS: readonly string[] = [
   'all down at once',
   'pause',
   'event-loop stall',
+  'leader wakes up out of reach',
   'disk stall',
   'slow disk',
   'write error',
@@ -42,6 +43,9 @@ export const FAULTS: readonly string[] = [
   'wiped directory',
   'rolled-back directory',
 ];
+
+/** How much longer at most a message takes where answers are to be under way, microseconds. */
+const SLOW_US = 80_000;
 
 /** Draws faults and carries them out; everything it does ends by itself or with `heal`. */
 export class Faults {
@@ -238,6 +242,11 @@ export class Faults {
           fault === 'pause' ? chance.between(300_000, 4 * SECOND_US) : chance.between(20_000, 400_000),
         );
         break;
+      case 'leader wakes up out of reach':
+        if (leader === undefined) return;
+        this.#strikes.struck(strike);
+        this.#wakesUpOutOfReach(leader, this.#around.profile.electionTimeoutMs * chance.between(3_000, 6_000), lastsUs);
+        break;
       case 'disk stall':
         this.#strikes.struck(strike);
         this.#members.stallDisk(chance.oneIn(2) ? (leader ?? node) : node, chance.between(50_000, 3 * SECOND_US));
@@ -310,6 +319,25 @@ export class Faults {
       default:
         throw new Error(`nobody knows how to inject ${fault}`);
     }
+  }
+
+  /**
+   * It is stalled while answers to its heartbeats are on their way, and cut off when they have arrived. Others elect
+   * another one and answer by that; what clients ask this one meanwhile it finds next to those answers when it wakes up.
+   */
+  #wakesUpOutOfReach(leader: SimNode, sleepsUs: number, lastsUs: number): void {
+    const { network, world } = this.#around;
+    this.#strikes.raise(network.shape, 'extraDelayUs', SLOW_US, 5 * SLOW_US);
+    const soon = (run: () => void): void => {
+      world.in(SLOW_US, () => {
+        if (!this.#strikes.isOver && leader.isUp) run();
+      });
+    };
+    // Answers are under way by then.
+    soon(() => {
+      this.#members.pause(leader, sleepsUs);
+      soon(() => this.#isolate(leader, sleepsUs + lastsUs));
+    });
   }
 
   // ------------------------------------------------------------------------------------------------ cuts

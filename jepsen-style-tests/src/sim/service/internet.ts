@@ -61,7 +61,7 @@ export class Internet {
   readonly #cuts = new Cuts();
   readonly #refusals = new Set<string>();
   readonly #dark = new Set<string>();
-  /** What each host says takes so much longer, microseconds. */
+  /** What a host says (`HOST>`), or hears (`>HOST`), takes so much longer, microseconds. */
   readonly #lags = new Map<string, number>();
   readonly #sockets = new Set<SimulatedSocket>();
   readonly #held = new Set<Direction>();
@@ -135,9 +135,11 @@ export class Internet {
     else this.#refusals.delete(`${from}>${to}`);
   }
 
-  lag(host: string, us: number): void {
-    if (us === 0) this.#lags.delete(host);
-    else this.#lags.set(host, us);
+  /** What it says (`out`) or hears (`in`) takes so much longer from now on. */
+  lag(host: string, direction: 'in' | 'out', us: number): void {
+    const key = direction === 'out' ? `${host}>` : `>${host}`;
+    if (us === 0) this.#lags.delete(key);
+    else this.#lags.set(key, us);
   }
 
   /** Ends every connection between two hosts at once; both sides are told. */
@@ -155,7 +157,7 @@ export class Internet {
 
   /** Calls `arrive` when what is sent now has come over, after everything before it. */
   carry(direction: Direction, arrive: () => void): void {
-    let atUs = this.#world.nowUs + this.#delayUs() + (this.#lags.get(direction.from) ?? 0);
+    let atUs = this.#world.nowUs + this.#delayUs() + this.#lagUs(direction);
     if (this.shape.retransmitPerMille > 0 && this.#chance.perMille(this.shape.retransmitPerMille)) {
       this.#counters.add('segment sent again');
       atUs += this.#chance.between(RETRANSMIT_MIN_US, RETRANSMIT_MAX_US);
@@ -210,6 +212,10 @@ export class Internet {
         for (const arrive of held) arrive();
       });
     }
+  }
+
+  #lagUs({ from, to }: Direction): number {
+    return this.#lags.size === 0 ? 0 : (this.#lags.get(`${from}>`) ?? 0) + (this.#lags.get(`>${to}`) ?? 0);
   }
 
   #delayUs(): number {

@@ -30,6 +30,7 @@ export const SERVICE_FAULTS: readonly string[] = [
   'client cut off',
   'client hears nobody',
   'client is not heard',
+  'client hears late, and is not heard then',
   'client connections closed',
   'client refused',
   'client stalled',
@@ -260,6 +261,9 @@ export class ServiceNemesis {
       case 'client is not heard':
         this.#cutBetween([client.host], this.#nodeHosts(), 'out', lastsUs);
         break;
+      case 'client hears late, and is not heard then':
+        this.#hearsLate(client, chance);
+        break;
       case 'client connections closed':
         for (const { id } of this.#nodes) internet.reset(client.host, id);
         if (chance.oneIn(3)) this.#refuse(client, chance.sample(this.#nodes, 1), lastsUs);
@@ -280,8 +284,8 @@ export class ServiceNemesis {
         if (wakeUs <= nowUs) return;
         client.stall(wakeUs - nowUs);
         // So that its renewal is at the leader when that has decided, or is about to, and its decision is slow to be one.
-        internet.lag(client.host, chance.between(60_000, 300_000));
-        this.#strikes.later(wakeUs - nowUs + SECOND_US, () => internet.lag(client.host, 0));
+        internet.lag(client.host, 'out', chance.between(60_000, 300_000));
+        this.#strikes.later(wakeUs - nowUs + SECOND_US, () => internet.lag(client.host, 'out', 0));
         this.#around.world.in(wakeUs - nowUs + 50_000, () => {
           if (this.#strikes.isOver) return;
           for (const one of this.#nodes)
@@ -364,6 +368,23 @@ export class ServiceNemesis {
         if (this.#hidden === hidden) this.#hidden = undefined;
       });
     });
+  }
+
+  /**
+   * Acknowledgements reach it when half of their TTL is over, and the last of them after nobody hears it any more: the
+   * service counts from when it heard a renewal, whenever the client is told.
+   */
+  #hearsLate(client: SimClient, chance: Chance): void {
+    const { internet, profile, world } = this.#around;
+    const ttlUs = 1000 * profile.ttlMs;
+    const lateUs = profile.ttlMs * chance.between(400, 700);
+    const heardUs = lateUs + chance.below(ttlUs);
+    this.#strikes.say('delays', `what ${client.host} hears by ${Math.floor(lateUs / 1000)} ms`, lateUs);
+    internet.lag(client.host, 'in', lateUs);
+    world.in(heardUs, () => {
+      if (!this.#strikes.isOver) this.#cutBetween([client.host], this.#nodeHosts(), 'out', 2 * ttlUs);
+    });
+    this.#strikes.later(heardUs + 2 * ttlUs, () => internet.lag(client.host, 'in', 0));
   }
 
   #refuse(client: SimClient, nodes: readonly ServiceNode[], lastsUs: number): void {
