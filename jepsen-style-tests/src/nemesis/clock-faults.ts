@@ -1,8 +1,7 @@
 import { monotonicNs, sleep, waitFor, wallMs } from '../clock.ts';
 import type { Random } from '../random.ts';
-import type { Fault, FaultContext } from './fault.ts';
+import { type Fault, type FaultContext, type FaultOutcome, LEADER_WITHIN_MS } from './fault.ts';
 
-const LEADER_WITHIN_MS = 15_000;
 /** By how much a reported time may be off for other reasons than the jump. */
 const TOLERANCE_MS = 2000;
 
@@ -18,6 +17,18 @@ function drawJumpMs(random: Random): number {
 function inSeconds(ms: number): string {
   const text = (ms / 1000).toFixed(1);
   return Number(text) === 0 ? 'the right time' : `${ms < 0 ? '' : '+'}${text} s`;
+}
+
+/** It worked where the process itself told of the jump, and of the way back. */
+function outcomeOf(target: string, jumpMs: number, there: number | undefined, back: number | undefined): FaultOutcome {
+  const isNear = (skewMs: number | undefined, wantedMs: number): boolean =>
+    skewMs !== undefined && Math.abs(skewMs - wantedMs) < TOLERANCE_MS;
+  const told = (skewMs: number | undefined): string => (skewMs === undefined ? 'nothing' : inSeconds(skewMs));
+  return {
+    target,
+    worked: isNear(there, jumpMs) && isNear(back, 0),
+    evidence: `set to ${inSeconds(jumpMs)}: it then told ${told(there)}, and ${told(back)} when set back`,
+  };
 }
 
 const clockJump: Fault = {
@@ -51,16 +62,12 @@ const clockJump: Fault = {
     await sleep(random.between(300, 1800), signal);
     const back = await skewSeen(0);
     const after = cluster.leader();
-    const told = (skewMs: number | undefined): string => (skewMs === undefined ? 'nothing' : inSeconds(skewMs));
-    return {
-      target,
-      worked:
-        there !== undefined &&
-        back !== undefined &&
-        Math.abs(there - jumpMs) < TOLERANCE_MS &&
-        Math.abs(back) < TOLERANCE_MS,
-      evidence: `set to ${inSeconds(jumpMs)}: its log then said ${told(there)}, and ${told(back)} when set back; ${before?.name === after?.name && before?.term === after?.term ? 'no change of leader' : `${after?.name ?? 'nobody'} leads after ${before?.name ?? 'nobody'}`}`,
-    };
+    const isSame = before?.name === after?.name && before?.term === after?.term;
+    const change = isSame
+      ? 'no change of leader'
+      : `${after?.name ?? 'nobody'} leads after ${before?.name ?? 'nobody'}`;
+    const outcome = outcomeOf(target, jumpMs, there, back);
+    return { ...outcome, evidence: `${outcome.evidence}; ${change}` };
   },
 };
 
@@ -80,15 +87,7 @@ const clientClockJump: Fault = {
     const there = await skewSeen(jumpMs);
     await sleep(random.between(300, 1800), signal);
     const back = await skewSeen(0);
-    return {
-      target: victim.name,
-      worked:
-        there !== undefined &&
-        back !== undefined &&
-        Math.abs(there - jumpMs) < TOLERANCE_MS &&
-        Math.abs(back) < TOLERANCE_MS,
-      evidence: `set to ${inSeconds(jumpMs)}: it read ${there === undefined ? 'nothing' : inSeconds(there)}, and ${back === undefined ? 'nothing' : inSeconds(back)} when set back`,
-    };
+    return outcomeOf(victim.name, jumpMs, there, back);
   },
 };
 

@@ -4,9 +4,8 @@ import { join } from 'node:path';
 import { monotonicNs, sleep, waitFor, within } from '../clock.ts';
 import { atExit, registerChild } from '../cluster/child-registry.ts';
 import type { Random } from '../random.ts';
-import type { Fault, FaultContext } from './fault.ts';
+import { type Fault, type FaultContext, LEADER_WITHIN_MS, NOBODY_LEADS } from './fault.ts';
 
-const LEADER_WITHIN_MS = 15_000;
 const SYNC_CALLS = 'fsync,fdatasync';
 
 let straceWorks: boolean | undefined;
@@ -75,8 +74,7 @@ const diskStall: Fault = {
     const leader = await cluster.waitForLeader(LEADER_WITHIN_MS);
     const old = cluster.leader();
     const pid = leader === undefined ? undefined : cluster.node(leader).pid;
-    if (leader === undefined || pid === undefined || old === undefined)
-      return { target: 'leader', worked: false, evidence: 'nobody led when it should have begun' };
+    if (leader === undefined || pid === undefined || old === undefined) return NOBODY_LEADS;
     const startNs = monotonicNs();
     const stallMs = random.between(900, 2500);
     const logFile = join(cluster.node(leader).spec.logFile, '..', `${leader}.strace`);

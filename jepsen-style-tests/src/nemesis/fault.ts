@@ -31,11 +31,11 @@ export interface FaultContext {
   readonly writesByOthers: (client: string) => number;
   /** Ends early when the run does. */
   readonly signal: AbortSignal;
-  /** A small volume for a node's data, where there is one: its directory and the node on it. */
   /** The wall clocks of nodes and clients are in our hands. */
   readonly hasFakeClocks: boolean;
   /** The nodes' own networks, or why they have none. */
   readonly packets: Namespaces | string;
+  /** A small volume for a node's data, where there is one: its directory and the node on it. */
   readonly smallVolume: { readonly node: string; readonly directory: string } | undefined;
 }
 
@@ -46,6 +46,16 @@ export interface FaultOutcome {
   /** What shows that, in words. */
   readonly evidence: string;
 }
+
+/** How long a cluster with a majority may take to have a leader again. */
+export const LEADER_WITHIN_MS = 15_000;
+
+/** Of a fault that is for the leader. */
+export const NOBODY_LEADS: FaultOutcome = {
+  target: 'leader',
+  worked: false,
+  evidence: 'nobody led when it should have begun',
+};
 
 export interface Fault {
   readonly kind: string;

@@ -3,9 +3,8 @@ import { askAdmin } from '../cluster/admin.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { canTellDialers } from '../cluster/dialer.ts';
 import type { Random } from '../random.ts';
-import type { Fault, FaultContext, FaultOutcome } from './fault.ts';
+import { type Fault, type FaultContext, type FaultOutcome, LEADER_WITHIN_MS, NOBODY_LEADS } from './fault.ts';
 
-const LEADER_WITHIN_MS = 15_000;
 /** One change of the members, with whatever it waits for. */
 const STEP_WITHIN_MS = 20_000;
 
@@ -181,8 +180,7 @@ const memberReplace: Fault = {
   unavailable,
   async run({ cluster }: FaultContext, random: Random) {
     const leader = await cluster.waitForLeader(LEADER_WITHIN_MS);
-    if (leader === undefined)
-      return { target: 'leader', worked: false, evidence: 'nobody led when it should have begun' };
+    if (leader === undefined) return NOBODY_LEADS;
     const target = random.chance(0.5) ? leader : random.pick(cluster.followers());
     const node = cluster.node(target);
     return change(cluster, target, async (membership) => {

@@ -1,9 +1,7 @@
 import { monotonicNs, sleep } from '../clock.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Random } from '../random.ts';
-import type { Fault, FaultContext, FaultOutcome } from './fault.ts';
-
-const LEADER_WITHIN_MS = 15_000;
+import { type Fault, type FaultContext, type FaultOutcome, LEADER_WITHIN_MS, NOBODY_LEADS } from './fault.ts';
 
 type Pair = readonly [from: string, to: string];
 
@@ -96,8 +94,7 @@ const isolateLeader: Fault = {
   async run(context: FaultContext, random: Random) {
     const { cluster, ttlMs } = context;
     const leader = await cluster.waitForLeader(LEADER_WITHIN_MS);
-    if (leader === undefined)
-      return { target: 'leader', worked: false, evidence: 'nobody led when it should have begun' };
+    if (leader === undefined) return NOBODY_LEADS;
     const others = cluster.names.filter((name) => name !== leader);
     const alsoClients = random.chance(0.3) ? context.victims().map(({ name }) => name) : [];
     return partition(context, random, between([leader], [...others, ...alsoClients]), {
@@ -154,8 +151,7 @@ const oneWay: Fault = {
   async run(context: FaultContext, random: Random) {
     const { cluster } = context;
     const leader = await cluster.waitForLeader(LEADER_WITHIN_MS);
-    if (leader === undefined)
-      return { target: 'leader', worked: false, evidence: 'nobody led when it should have begun' };
+    if (leader === undefined) return NOBODY_LEADS;
     const isDeaf = random.chance(0.5);
     const pairs = cluster.names
       .filter((name) => name !== leader)
@@ -242,8 +238,7 @@ const halfOpen: Fault = {
   what: 'connections of the leader end for one side and stay open, silent, for the other',
   async run({ cluster, signal }: FaultContext, random: Random) {
     const leader = await cluster.waitForLeader(LEADER_WITHIN_MS);
-    if (leader === undefined)
-      return { target: 'leader', worked: false, evidence: 'nobody led when it should have begun' };
+    if (leader === undefined) return NOBODY_LEADS;
     let connections = 0;
     for (const name of cluster.names) {
       if (name !== leader)
@@ -264,8 +259,7 @@ const midFrame: Fault = {
   async run(context: FaultContext, random: Random) {
     const { cluster, signal } = context;
     const leader = await cluster.waitForLeader(LEADER_WITHIN_MS);
-    if (leader === undefined)
-      return { target: 'leader', worked: false, evidence: 'nobody led when it should have begun' };
+    if (leader === undefined) return NOBODY_LEADS;
     const ends = [...cluster.names.filter((name) => name !== leader), ...context.victims().map(({ name }) => name)];
     const measure = meter(cluster, between([leader], ends));
     let connections = 0;

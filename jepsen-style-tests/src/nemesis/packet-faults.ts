@@ -1,9 +1,7 @@
 import { monotonicNs, sleep } from '../clock.ts';
 import type { PacketDirection } from '../cluster/namespaces.ts';
 import type { Random } from '../random.ts';
-import type { Fault, FaultContext } from './fault.ts';
-
-const LEADER_WITHIN_MS = 15_000;
+import { type Fault, type FaultContext, LEADER_WITHIN_MS, NOBODY_LEADS } from './fault.ts';
 
 const packetLoss: Fault = {
   kind: 'packet-loss',
@@ -12,8 +10,7 @@ const packetLoss: Fault = {
   unavailable: ({ packets }) => (typeof packets === 'string' ? packets : undefined),
   async run({ cluster, packets, ttlMs, signal }: FaultContext, random: Random) {
     const leader = await cluster.waitForLeader(LEADER_WITHIN_MS);
-    if (leader === undefined || typeof packets === 'string')
-      return { target: 'leader', worked: false, evidence: 'nobody led when it should have begun' };
+    if (leader === undefined || typeof packets === 'string') return NOBODY_LEADS;
     const target = random.chance(0.6) ? leader : random.pick(cluster.followers());
     const directions = random.pick<readonly PacketDirection[]>([['to', 'from'], ['to', 'from'], ['to'], ['from']]);
     const startNs = monotonicNs();

@@ -1,15 +1,6 @@
 import { monotonicNs, sleep, waitFor } from '../clock.ts';
 import type { Random } from '../random.ts';
-import type { Fault, FaultContext, FaultOutcome } from './fault.ts';
-
-/** How long a cluster with a majority may take to have a leader again. */
-const LEADER_WITHIN_MS = 15_000;
-
-const NOBODY_LEADS: FaultOutcome = {
-  target: 'leader',
-  worked: false,
-  evidence: 'nobody led when it should have begun',
-};
+import { type Fault, type FaultContext, LEADER_WITHIN_MS, NOBODY_LEADS } from './fault.ts';
 
 function sinceMs(startNs: number): string {
   return `${((monotonicNs() - startNs) / 1e6).toFixed(0)} ms`;
