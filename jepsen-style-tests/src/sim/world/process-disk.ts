@@ -23,6 +23,7 @@ export function diskOf(process: SimulatedProcess, disk: Disk, world: World): Dis
     });
   const database = (inner: LogDatabase): LogDatabase => ({
     batch: (operations, options) => pass(() => inner.batch(operations, options)),
+    largeBatch: (operations, pause) => pass(() => inner.largeBatch(operations, pause)),
     scan: (visit) => pass(() => inner.scan(visit)),
     close: () => pass(() => inner.close()),
   });

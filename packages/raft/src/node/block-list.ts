@@ -89,16 +89,16 @@ export class BlockList {
     return operations;
   }
 
-  /** Forgets all blocks: the log now is a snapshot that ends here. */
-  clear(lastIndex: LogIndex, lastTerm: Term): DatabaseOperation[] {
-    const operations = this.#firsts.map((first): DatabaseOperation => ({ type: 'del', key: blockKey(first) }));
+  /** Forgets all blocks: the log now is a snapshot that ends here. Their deletions, of which there may be very many. */
+  clear(lastIndex: LogIndex, lastTerm: Term): Iterable<DatabaseOperation> {
+    const firsts = this.#firsts;
     this.#firsts = [];
     this.#terms = [];
     this.#digestsHigh = [];
     this.#digestsLow = [];
     this.#lastIndex = lastIndex;
     this.#lastTerm = lastTerm;
-    return operations;
+    return deletions(firsts);
   }
 
   /** Adds a block that recovery has read. */
@@ -147,6 +147,10 @@ export class BlockList {
     view.setUint32(4, this.#digestsLow[position] as number);
     return digest;
   }
+}
+
+function* deletions(firsts: readonly number[]): Generator<DatabaseOperation, void, void> {
+  for (const first of firsts) yield { type: 'del', key: blockKey(first) };
 }
 
 /** What the blocks of a database add up to. */

@@ -46,6 +46,8 @@ export type DatabaseOperation =
 export interface LogDatabase {
   /** All of it or nothing. Durable when resolved with `sync`; without, durable no later than the next synced batch. Values may be reused after the call. */
   batch(operations: readonly DatabaseOperation[], options: { readonly sync: boolean }): Promise<void>;
+  /** A synced batch of any number of operations, collected in short pieces; `pause` is awaited between two of them. */
+  largeBatch(operations: Iterable<DatabaseOperation>, pause: () => Promise<void>): Promise<void>;
   /** Every record in the order of keys. The values are the caller's. */
   scan(visit: (key: string, value: Uint8Array) => void): Promise<void>;
   close(): Promise<void>;

@@ -97,7 +97,7 @@ export class LogStore implements LogStorage {
 
   async persist(duty: PersistDuty): Promise<void> {
     await this.#change('writing the log', async ({ database, marker, list, snapshot }) => {
-      const operations: DatabaseOperation[] = [];
+      let operations: DatabaseOperation[] = [];
       const [first] = duty.runs;
       if (first !== undefined) {
         const { firstIndex } = first;
@@ -110,7 +110,7 @@ export class LogStore implements LogStorage {
           marker.set({ ...marker.current, lastIndex: before, lastTerm: termBefore });
           await marker.flush();
         }
-        operations.push(...list.write(duty.runs, termBefore, this.#maxBlockBytes));
+        operations = list.write(duty.runs, termBefore, this.#maxBlockBytes);
       }
       if (duty.hardState !== undefined) {
         operations.push({ type: 'put', key: KEYS.hardState, value: encodeHardState(duty.hardState) });
@@ -192,17 +192,17 @@ export class LogStore implements LogStorage {
       const { database, marker, list, snapshot } = open;
       const { index, term } = next.metadata;
       invariant(index > (snapshot?.metadata.index ?? 0), 'snapshots are named in order');
-      const operations: DatabaseOperation[] = [{ type: 'put', key: KEYS.snapshot, value: encodeNamedSnapshot(next) }];
+      const naming: DatabaseOperation = { type: 'put', key: KEYS.snapshot, value: encodeNamedSnapshot(next) };
       if (replaceLog) {
         // As with a write that replaces entries: claim only what holds before and after.
         const lastIndex = snapshot?.metadata.index ?? ZERO_INDEX;
         marker.set({ ...marker.current, lastIndex, lastTerm: snapshot?.metadata.term ?? ZERO_TERM });
         await marker.flush();
-        operations.push(...list.clear(index, term));
+        await database.largeBatch(followedBy(list.clear(index, term), naming), () => this.#pause());
       } else {
         invariant(index <= list.lastIndex, `the log ends at ${list.lastIndex}, before the snapshot at ${index}`);
+        await database.batch([naming], { sync: true });
       }
-      await database.batch(operations, { sync: true });
       open.snapshot = next;
       if (replaceLog) {
         marker.set({ ...marker.current, lastIndex: index, lastTerm: term });
@@ -212,6 +212,10 @@ export class LogStore implements LogStorage {
     });
     // No batch names it any more; if this fails the next start sweeps it.
     if (previous !== undefined) await this.#disk.removeFile(previous.file).catch(() => undefined);
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => this.#clock.endOfTurn(resolve));
   }
 
   #opened(): OpenStore {
@@ -242,6 +246,11 @@ export class LogStore implements LogStorage {
     this.#open?.marker.abandon();
     return error instanceof InvariantViolation ? error : failure;
   }
+}
+
+function* followedBy<Item>(items: Iterable<Item>, last: Item): Generator<Item, void, void> {
+  yield* items;
+  yield last;
 }
 
 function termBeforeWrite(list: BlockList, snapshot: NamedSnapshot | undefined, before: LogIndex): Term {

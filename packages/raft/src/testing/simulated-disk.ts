@@ -293,6 +293,7 @@ class Mount implements Disk {
       this.#disk.claim(options);
       return {
         batch: (operations, { sync }) => this.#guard(() => this.#disk.batch(operations, sync)),
+        largeBatch: (operations) => this.#guard(() => this.#disk.batch([...operations], true)),
         scan: (visit) =>
           this.#guard(() => {
             for (const [key, value] of this.#disk.records()) visit(key, Uint8Array.from(value));
