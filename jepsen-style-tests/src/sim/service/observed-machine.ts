@@ -52,6 +52,7 @@ export class ObservedMachine implements StateMachine {
     const writer = this.#inner.beginRestore();
     return {
       write: (chunk) => writer.write(chunk),
+      ...(writer.settle === undefined ? {} : { settle: () => writer.settle?.() ?? true }),
       finish: () => {
         writer.finish();
         this.#chain = this.#events.restored(this.#table.index) ?? 0;

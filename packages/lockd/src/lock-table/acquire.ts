@@ -52,7 +52,7 @@ export function acquire(
   const flags = isStealing ? mode | FLAG.steal : mode;
   const order = isStealing ? -state.index : state.index;
   const request = new LockRequest(session, seq, record, flags, order, waitMs, extra, state.freshStamp);
-  session.add(request);
+  session.requests.add(request);
   session.answers.set(seq, LIVE);
   if (isFree) {
     grant(state, request);
@@ -130,7 +130,7 @@ export function acquireAll(
   });
   if (parts.length > 1) extra.parts = parts;
   const main = parts[0] as LockRequest;
-  session.add(main);
+  session.requests.add(main);
   session.answers.set(seq, LIVE);
   if (isFree) {
     grant(state, main);
@@ -243,7 +243,7 @@ function reenterHold(state: TableState, session: Session, seq: number, held: Loc
   const request = new LockRequest(session, seq, held.name, flags, ++state.grantCount, 0, extra, state.freshStamp);
   request.token = held.token;
   root.extra.children.push(request);
-  session.add(request);
+  session.requests.add(request);
   session.answers.set(seq, LIVE);
   state.heldCount++;
   state.sink.granted(session.id, seq, held.token, grantDetail(request));

@@ -1,13 +1,11 @@
-import type { NameRecord } from './name-record.ts';
-
 const SHARDS = 256;
 
 /**
- * Names to records, as many small maps: a Map of a million entries stops the world for 50 ms and more whenever it
+ * What stands on names, as many small maps: a Map of a million entries stops the world for 50 ms and more whenever it
  * grows, or clears away what was deleted, and names come and go with every acquire and release.
  */
-export class NameMap {
-  readonly #shards: Map<string, NameRecord>[] = [];
+export class NameMap<Entry extends { readonly name: string }> {
+  readonly #shards: Map<string, Entry>[] = [];
   #size = 0;
 
   constructor() {
@@ -18,13 +16,13 @@ export class NameMap {
     return this.#size;
   }
 
-  get(name: string): NameRecord | undefined {
+  get(name: string): Entry | undefined {
     return this.#shardOf(name).get(name);
   }
 
-  /** `record` stands under its own name, which is free. */
-  add(record: NameRecord): void {
-    this.#shardOf(record.name).set(record.name, record);
+  /** It stands under its own name, which is free. */
+  add(entry: Entry): void {
+    this.#shardOf(entry.name).set(entry.name, entry);
     this.#size++;
   }
 
@@ -33,7 +31,7 @@ export class NameMap {
   }
 
   /** In no order that means anything. May be added to and deleted from meanwhile. */
-  *values(): Generator<NameRecord, void, void> {
+  *values(): Generator<Entry, void, void> {
     for (const shard of this.#shards) yield* shard.values();
   }
 
@@ -41,12 +39,12 @@ export class NameMap {
     for (const shard of this.#shards) yield* shard.keys();
   }
 
-  #shardOf(name: string): Map<string, NameRecord> {
+  #shardOf(name: string): Map<string, Entry> {
     // The ends of names differ, the beginnings are prefixes. Spread, not security: each shard hashes for itself.
     let hash = name.length;
     for (let position = Math.max(0, name.length - 8); position < name.length; position++) {
       hash = (hash * 31 + name.charCodeAt(position)) | 0;
     }
-    return this.#shards[(hash ^ (hash >>> 8)) & (SHARDS - 1)] as Map<string, NameRecord>;
+    return this.#shards[(hash ^ (hash >>> 8)) & (SHARDS - 1)] as Map<string, Entry>;
   }
 }

@@ -2,25 +2,30 @@ import { MODE } from './command.ts';
 import { addOrphan } from './grants.ts';
 import type { TableLimits } from './limits.ts';
 import { FLAG, LockRequest, partsOf, RequestExtra } from './lock-request.ts';
+import { NameMap } from './name-map.ts';
 import { NameRecord } from './name-record.ts';
 import { answerFrom, RECORD, type StateRecord } from './records.ts';
 import { NOBODY, Session } from './session.ts';
 import { TableState } from './state.ts';
+
+/** Those who stand on names. */
+type Lines = NameMap<{ readonly name: string; readonly record: NameRecord; readonly requests: LockRequest[] }>;
 
 /** Makes a state of records in any order. Throws on records that fit no state. */
 export class Restoration {
   readonly #state: TableState;
   /** Came before their session. */
   #early: StateRecord[] = [];
-  readonly #waiters: Map<NameRecord, LockRequest[]> = new Map();
+  readonly #waiters: Lines = new NameMap();
   /** Holders of names that several can hold. */
-  readonly #crowds: Map<NameRecord, LockRequest[]> = new Map();
-  readonly #limits: Map<NameRecord, number> = new Map();
+  readonly #crowds: Lines = new NameMap();
+  readonly #limits: { readonly record: NameRecord; readonly limit: number }[] = [];
   /** Holds that were re-entered, by number of their grant; and who re-entered them. */
   readonly #roots: Map<number, LockRequest> = new Map();
   readonly #reentries: { readonly request: LockRequest; readonly root: number }[] = [];
   readonly #nonces: (readonly [nonce: string, endedAt: number])[] = [];
   readonly #work: StateRecord[] = [];
+  readonly #remaining: Generator<void, void, void> = this.#join();
   #hasGlobals = false;
   #watermark = 0;
 
@@ -58,7 +63,7 @@ export class Restoration {
         return;
       }
       case RECORD.limit:
-        this.#limits.set(this.#nameOf(record[1] as string), record[2] as number);
+        this.#limits.push({ record: this.#nameOf(record[1] as string), limit: record[2] as number });
         return;
       case RECORD.completion: {
         const [, key, keepMs, generation] = record as [number, string, number, number];
@@ -76,26 +81,34 @@ export class Restoration {
     }
   }
 
+  /** All records were added: joins up to so many of them to what belongs to them. True when nothing is left to join. */
+  settle(count: number): boolean {
+    for (let joined = 0; joined < count; joined++) if (this.#remaining.next().done === true) return true;
+    return false;
+  }
+
   /** All records were added. */
   finish(): TableState {
+    while (!this.settle(Number.POSITIVE_INFINITY));
+    return this.#state;
+  }
+
+  *#join(): Generator<void, void, void> {
     const state = this.#state;
     if (!this.#hasGlobals) throw new Error('the snapshot has no record of its index');
     const early = this.#early;
     this.#early = [];
-    for (const record of early) this.add(record);
+    for (const record of early) yield this.add(record);
     if (this.#early.length > 0) throw new Error(`the snapshot lacks session ${String(this.#early[0]?.[1])}`);
 
-    for (const [record, limit] of this.#limits) record.crowdOf(limit);
-    for (const [record, holders] of this.#crowds) this.#line(record, holders);
-    for (const [record, waiters] of this.#waiters) {
-      // From the back, because one with a negative order goes first.
-      for (const waiter of waiters.sort(byOrder)) this.#appendWaiter(record, waiter);
-    }
-    this.#joinReentries();
-    for (const [nonce, endedAt] of this.#nonces.sort((a, b) => a[1] - b[1])) state.endedNonces.add(nonce, endedAt);
+    for (const { record, limit } of this.#limits) yield void record.crowdOf(limit);
+    for (const { record, requests } of this.#crowds.values()) yield* this.#line(record, requests);
+    for (const { record, requests } of this.#waiters.values()) yield* this.#queue(record, requests);
+    yield* this.#joinReentries();
+    this.#nonces.sort((a, b) => a[1] - b[1]);
+    for (const [nonce, endedAt] of this.#nonces) yield void state.endedNonces.add(nonce, endedAt);
     state.endedNonces.watermark = this.#watermark;
-    for (const record of this.#work.sort((a, b) => (a[1] as number) - (b[1] as number))) this.#addWork(record);
-    return state;
+    for (const record of this.#work.sort((a, b) => (a[1] as number) - (b[1] as number))) yield this.#addWork(record);
   }
 
   #addSession(record: StateRecord): void {
@@ -160,7 +173,7 @@ export class Restoration {
   }
 
   #giveTo(session: Session, request: LockRequest): void {
-    session.add(request);
+    session.requests.add(request);
     if (request.isGranted) {
       this.#state.heldCount++;
     } else {
@@ -178,9 +191,10 @@ export class Restoration {
     if ((part.flags & (FLAG.minHoldPending | FLAG.delayPending)) !== 0) this.#state.reserved.set(part.order, part);
   }
 
-  #line(record: NameRecord, holders: LockRequest[]): void {
+  *#line(record: NameRecord, holders: LockRequest[]): Generator<void, void, void> {
     const crowd = record.crowdOf(0);
     for (const holder of holders.sort(byOrder)) {
+      yield;
       record.addHolder(holder);
       if (holder.mode === MODE.permit) {
         crowd.slots?.take(holder.extra?.slot ?? 1);
@@ -191,16 +205,20 @@ export class Restoration {
     }
   }
 
-  #appendWaiter(record: NameRecord, waiter: LockRequest): void {
-    const { order } = waiter;
-    // `addWaiter` puts negative orders first, and these come sorted.
-    waiter.order = 1;
-    record.addWaiter(waiter);
-    waiter.order = order;
+  *#queue(record: NameRecord, waiters: LockRequest[]): Generator<void, void, void> {
+    for (const waiter of waiters.sort(byOrder)) {
+      yield;
+      const { order } = waiter;
+      // `addWaiter` puts negative orders first, and these come sorted.
+      waiter.order = 1;
+      record.addWaiter(waiter);
+      waiter.order = order;
+    }
   }
 
-  #joinReentries(): void {
+  *#joinReentries(): Generator<void, void, void> {
     for (const { request, root } of this.#reentries.sort((a, b) => byOrder(a.request, b.request))) {
+      yield;
       const holder = this.#roots.get(root);
       if (holder?.extra === undefined || request.extra === undefined)
         throw new Error(`the snapshot lacks the hold of grant ${root}`);
@@ -238,10 +256,10 @@ function byOrder(a: LockRequest, b: LockRequest): number {
   return a.order - b.order;
 }
 
-function pushTo(lists: Map<NameRecord, LockRequest[]>, record: NameRecord, request: LockRequest): void {
-  const list = lists.get(record);
-  if (list === undefined) lists.set(record, [request]);
-  else list.push(request);
+function pushTo(lines: Lines, record: NameRecord, request: LockRequest): void {
+  const line = lines.get(record.name);
+  if (line === undefined) lines.add({ name: record.name, record, requests: [request] });
+  else line.requests.push(request);
 }
 
 /** The fields after the plain ones, as `requestRecord` writes them. */

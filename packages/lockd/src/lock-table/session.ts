@@ -1,6 +1,7 @@
 import { AnswerWindow } from './answers.ts';
 import { OPEN_FLAG } from './command.ts';
 import type { LockRequest } from './lock-request.ts';
+import { RequestMap } from './request-map.ts';
 
 /** One client's session. Everything it holds or waits for hangs on it. Named by the index of the entry that opened it. */
 export class Session {
@@ -24,16 +25,12 @@ export class Session {
   highestSeq = 0;
   readonly answers: AnswerWindow = new AnswerWindow();
   /** By handle: what it holds and waits for. */
-  readonly requests: Map<number, LockRequest> = new Map();
+  readonly requests: RequestMap = new RequestMap();
   waitingCount = 0;
   /** Those of `TableState.orphans` that are its own, by handle. */
   orphans: Map<number, LockRequest> | undefined = undefined;
   /** Snapshot in which this record is already contained (see save-aside.ts). */
   stamp = 0;
-
-  /** Highest handle put into `requests`, and whether they were put in in ascending order. Hints, not state. */
-  #highestHandle = 0;
-  #isOrdered = true;
 
   constructor(
     id: number,
@@ -64,26 +61,14 @@ export class Session {
     return !this.isDetached && !this.isDead;
   }
 
-  add(request: LockRequest): void {
-    if (request.handle > this.#highestHandle) this.#highestHandle = request.handle;
-    else this.#isOrdered = false;
-    this.requests.set(request.handle, request);
-  }
-
   /**
    * Up to `count` of its requests that `select` takes, by ascending handle from `after` on. Whatever is done to a
    * session in pieces is done in this order, because a Map's own order is lost in a snapshot.
    */
   next(after: number, count: number, select: (request: LockRequest) => boolean): LockRequest[] {
-    if (!this.#isOrdered) {
-      const sorted = [...this.requests.values()].sort((a, b) => a.handle - b.handle);
-      this.requests.clear();
-      for (const request of sorted) this.requests.set(request.handle, request);
-      this.#isOrdered = true;
-    }
     const found: LockRequest[] = [];
-    for (const request of this.requests.values()) {
-      if (request.handle <= after || !select(request)) continue;
+    for (const request of this.requests.after(after)) {
+      if (!select(request)) continue;
       if (found.length === count) break;
       found.push(request);
     }

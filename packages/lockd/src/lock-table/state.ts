@@ -75,7 +75,7 @@ export class TableState {
   /** Live sessions by their secret. */
   readonly byNonce: Map<string, Session> = new Map();
   readonly endedNonces: EndedNonces;
-  readonly names: NameMap = new NameMap();
+  readonly names: NameMap<NameRecord> = new NameMap();
   /** Grants, and what is left of released ones, with a reservation that the leader has yet to end: by number of the grant. */
   readonly reserved: Map<number, LockRequest> = new Map();
   /** Holds released by their owner while re-entries share them. */

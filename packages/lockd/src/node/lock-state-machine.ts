@@ -48,6 +48,7 @@ export class LockStateMachine implements StateMachine {
     const writer = this.#table.beginRestore();
     return {
       write: (chunk) => writer.write(chunk),
+      settle: () => writer.settle(),
       finish: () => {
         writer.finish();
         this.#events.onReplaced();

@@ -89,6 +89,7 @@ function restored(chunks: readonly Uint8Array[], limits: TableLimits): LockTable
   const table = new LockTable(limits);
   const writer = table.beginRestore();
   for (const chunk of chunks) writer.write(chunk);
+  while (!writer.settle());
   writer.finish();
   return table;
 }
@@ -147,6 +148,48 @@ describe('snapshots', () => {
     applyTo(before, log, 1, 2);
     const chunks = snapshotDuring(new LockTable(), log, 2, 1, 1);
     expect(restored(chunks, TABLE_LIMITS).describe()).toEqual(before.describe());
+  });
+
+  const opened: Command[] = [
+    [OP.open, 'a', 15_000, 0, 0, []],
+    [OP.open, 'b', 15_000, 0, 0, []],
+  ];
+  const acquires = (session: number, seq: number): Command => [OP.acquire, session, 1, seq, seq - 1, `x${seq}`, 1000];
+
+  test('a session with so many requests that they are spread meanwhile is in it as it was', () => {
+    const at = 4002;
+    const commands = [...opened, ...Array.from({ length: at - 2 }, (_, place) => acquires(1, place + 1))];
+    // Its 4,097th request comes while the snapshot is being read; from the first on some of them also go.
+    for (let seq = 4001; seq <= 6000; seq++)
+      commands.push(seq % 4 === 0 ? [OP.release, 1, 1, seq, seq - 1, seq - 3000] : acquires(1, seq));
+    const log = commands.map((command) => ({ command, term: 1 }));
+    const before = new LockTable();
+    applyTo(before, log, 1, at);
+    const table = new LockTable();
+    expect(restored(snapshotDuring(table, log, at, 3, 10), TABLE_LIMITS).describe()).toEqual(before.describe());
+    const replayed = new LockTable();
+    applyTo(replayed, log, 1, log.length);
+    expect(table.describe()).toEqual(replayed.describe());
+    expect(replayed.counters().held).toBe(5000);
+  });
+
+  test('what is left when all of it is written is put in its place in pieces, and without them at once', () => {
+    const seqs = Array.from({ length: 1000 }, (_, place) => place + 1);
+    const commands = [...opened, ...seqs.flatMap((seq) => [acquires(1, seq), acquires(2, seq)])];
+    const log = commands.map((command) => ({ command, term: 1 }));
+    const chunks = snapshotDuring(new LockTable(), log, log.length, 0, 300);
+    const tables = [true, false].map((isInPieces) => {
+      const table = new LockTable();
+      const writer = table.beginRestore();
+      for (const chunk of chunks) writer.write(chunk);
+      let pieces = 0;
+      while (isInPieces && !writer.settle()) pieces++;
+      // A thousand waiters, 300 at a time.
+      expect(pieces).toBe(isInPieces ? 3 : 0);
+      writer.finish();
+      return table.describe();
+    });
+    expect(tables[0]).toEqual(tables[1]);
   });
 
   // Work is left behind on a name, or for a session, that is gone before its turn comes.

@@ -22,28 +22,30 @@ export async function restoreSnapshot(parts: {
   const { storage, registry, stateMachine, turnMs, nowMs, nextTurn, counters } = parts;
   const source = await storage.openSnapshot();
   if (source === undefined) return 0;
-  const timed = (slice: () => void): void => {
+  let turnStartedMs = nowMs();
+  // A follower that installs one goes on hearing its leader meanwhile.
+  const inTurn = async <Result>(piece: () => Result): Promise<Result> => {
+    if (nowMs() - turnStartedMs >= turnMs) {
+      await nextTurn();
+      turnStartedMs = nowMs();
+    }
     const startedMs = nowMs();
-    slice();
+    const result = piece();
     counters.longestRestoreSliceMs = Math.max(counters.longestRestoreSliceMs, nowMs() - startedMs);
+    return result;
   };
   try {
     let offset = await registry.restore((at, length) => source.read(at, length));
     const writer = stateMachine.beginRestore();
-    let turnStartedMs = nowMs();
     while (offset < source.byteLength) {
       const chunk = await source.read(offset, SNAPSHOT_CHUNK_BYTES);
       if (chunk.length === 0) throw new StorageError('STORAGE_DAMAGED', 'the snapshot is cut short');
-      // A follower that installs one goes on hearing its leader meanwhile.
-      for (let from = 0; from < chunk.length; from += RESTORE_PIECE_BYTES) {
-        timed(() => writer.write(chunk.subarray(from, from + RESTORE_PIECE_BYTES)));
-        if (nowMs() - turnStartedMs < turnMs) continue;
-        await nextTurn();
-        turnStartedMs = nowMs();
-      }
+      for (let from = 0; from < chunk.length; from += RESTORE_PIECE_BYTES)
+        await inTurn(() => writer.write(chunk.subarray(from, from + RESTORE_PIECE_BYTES)));
       offset += chunk.length;
     }
-    timed(() => writer.finish());
+    while (writer.settle !== undefined && !(await inTurn(() => writer.settle?.() ?? true)));
+    await inTurn(() => writer.finish());
     counters.restored += 1;
     return source.byteLength;
   } finally {

@@ -26,6 +26,11 @@ export interface SnapshotReader {
 
 export interface SnapshotWriter {
   write(chunk: Uint8Array): void;
+  /**
+   * All of it is written: does a part of the work that is left before the switch, in at most a few milliseconds. True when
+   * none is left. Without it, or where it was not called until then, `finish` does all of it at once.
+   */
+  settle?(): boolean;
   /** Switches to the restored state at once. Throws on content that is not a whole, valid snapshot. */
   finish(): void;
 }
