@@ -8,6 +8,11 @@ export function monotonicNs(): number {
   return Number(process.hrtime.bigint());
 }
 
+/** Milliseconds since this process began, as in the entries of a `PerformanceObserver`. */
+export function processMs(): number {
+  return performance.now();
+}
+
 /** Milliseconds since 1970, for file names and people only. */
 export function wallMs(): number {
   return Date.now();

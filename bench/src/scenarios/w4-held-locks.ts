@@ -1,11 +1,9 @@
-import { execFile } from 'node:child_process';
-import { rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import { LoadGenerator } from '../load/load-generator.ts';
 import { formatCount, formatMebibytes, formatNumber } from '../report/format.ts';
 import { ABSENT, type Findings, type Table } from '../report/report.ts';
-import { LOCKD_BIN, type RunningLockd, startLockd } from '../systems/lockd-system.ts';
+import { type RunningLockd, startLockd } from '../systems/lockd-system.ts';
 import { type NodeMemory, readNodeMemory } from '../systems/node-probe-client.ts';
+import { makeSnapshot } from '../systems/node-snapshot.ts';
 import { CONNECTIONS, type Context, freshPrefix } from './context.ts';
 import { measure, type Sample } from './measure.ts';
 import { findLeader, gapOf, PATIENCE_MS } from './w3-leader-kill.ts';
@@ -43,8 +41,10 @@ export async function runW4(context: Context, options: W4Options): Promise<Findi
     const cycles = await measureCycles(cluster);
     context.log(`w4: with them held, ${formatCount(cycles.cyclesPerSecond)} cycles/s at 64 workers`);
 
-    const snapshot = await saveSnapshot(cluster, context.scratch.directory);
-    context.log(`w4: snapshot ${snapshot === undefined ? 'not measured' : `${formatCount(snapshot.ms)} ms`}`);
+    const { client } = await cluster.leader();
+    if (client === null) throw new Error('the leader has no client address');
+    const snapshot = await makeSnapshot(client);
+    context.log(`w4: snapshot ${formatCount(snapshot.ms)} ms`);
 
     const { catchUpMs, gapMs } = await restartFollower(cluster);
     context.log(`w4: a follower killed and back after ${formatCount(catchUpMs)} ms`);
@@ -76,8 +76,9 @@ export async function runW4(context: Context, options: W4Options): Promise<Findi
         ['… an empty cluster took, ms', formatCount(first.startMs)],
         ['… ms from the leader to a first grant to a new client', formatCount(grantMs)],
         ['locks held after that', stillHeld === undefined ? ABSENT : formatCount(stillHeld)],
-        ['snapshot saved by the CLI, ms', snapshot === undefined ? ABSENT : formatCount(snapshot.ms)],
-        ['… its size, MiB', snapshot === undefined ? ABSENT : formatMebibytes(snapshot.bytes)],
+        ['the leader makes a snapshot of them, ms', formatCount(snapshot.ms)],
+        ['… its size, MiB', formatMebibytes(snapshot.bytes)],
+        ['… longest slice of that by the clock, ms', formatCount(snapshot.longestSliceMs)],
       ],
       notes: Object.keys(hold.errors).length > 0 ? [`Errors while acquiring: ${JSON.stringify(hold.errors)}.`] : [],
     };
@@ -196,33 +197,4 @@ async function firstGrant(cluster: RunningLockd): Promise<number> {
 async function statusOf(cluster: RunningLockd): Promise<{ readonly held?: number } | undefined> {
   const { leader, nodes } = await cluster.status();
   return nodes.find((node) => node.name === leader) as { readonly held?: number } | undefined;
-}
-
-/** `lockd snapshot save`; undefined where this build has no such command or it fails. */
-function saveSnapshot(
-  cluster: RunningLockd,
-  directory: string,
-): Promise<{ readonly ms: number; readonly bytes: number } | undefined> {
-  const file = join(directory, 'w4.snapshot');
-  const begun = performance.now();
-  return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [LOCKD_BIN, 'snapshot', 'save', file, '--endpoints', cluster.endpoints.join(',')],
-      { timeout: 120_000 },
-      (error) => {
-        if (error !== null) {
-          resolve(undefined);
-          return;
-        }
-        const ms = performance.now() - begun;
-        try {
-          resolve({ ms, bytes: statSync(file).size });
-        } catch {
-          resolve(undefined);
-        }
-        rmSync(file, { force: true });
-      },
-    );
-  });
 }

@@ -11,7 +11,7 @@ import type { LockSystem, RunningSystem, ServerProcess } from './system.ts';
 const START_DEADLINE_MS = 30_000;
 const require = createRequire(import.meta.url);
 /** The built command: the same file that users run. */
-export const LOCKD_BIN: string = join(dirname(require.resolve('lockd/package.json')), 'bin', 'lockd.js');
+const LOCKD_BIN: string = join(dirname(require.resolve('lockd/package.json')), 'bin', 'lockd.js');
 
 export interface LockdOptions {
   readonly nodes: number;
@@ -33,6 +33,8 @@ export interface LockdOptions {
 export interface LockdNodeStatus {
   readonly name: string;
   readonly pid: number;
+  /** Its client address; null for a node whose address nobody knows. */
+  readonly client: string | null;
   readonly reachable: boolean;
   readonly role: string;
   readonly term: number;

@@ -1,47 +1,107 @@
 /**
- * Loaded into a node by `--import`; part of no product. Four times a second it appends to the file LOOP_PROBE_DIR/<pid>: the time
- * of the monotonic clock, and since the last line the longest delay of the event loop, the processor time of each snapshot
- * slice, and the longest garbage collection. On a busy machine a short slice may take long.
+ * Loaded into a node by `--import`; part of no product. Four times a second it appends a line of JSON to the file
+ * LOOP_PROBE_DIR/<pid>: see `ProbeLine`. On a busy machine a short piece of work may take long, so what counts is the processor
+ * time of the node's own thread.
  */
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay, PerformanceObserver } from 'node:perf_hooks';
-import { every, monotonicNs } from '../clock.ts';
+import { every, monotonicNs, processMs } from '../clock.ts';
+
+/** A piece of work on snapshots that nothing interrupts. */
+export interface Piece {
+  readonly what: 'writing' | 'restoring';
+  /** Processor time of the node's own thread. The collector's marking between two collections is in it. */
+  readonly ownMs: number;
+  /** Of that, collections. */
+  readonly collectingMs: number;
+  readonly wallMs: number;
+}
+
+/** What happened since the line before. */
+export interface ProbeLine {
+  /** Of the monotonic clock. */
+  readonly atNs: number;
+  readonly longestDelayMs: number;
+  readonly longestCollectionMs: number;
+  readonly pieces: readonly Piece[];
+}
+
+type Running = (this: unknown, ...args: never[]) => unknown;
 
 const directory = process.env['LOOP_PROBE_DIR'];
 const RESOLUTION_MS = 2;
-const READER = new URL('../../../packages/lockd/dist/lock-table/snapshot-reader.js', import.meta.url);
+/** A call that finds nothing to do is no piece. */
+const PIECE_MIN_MS = 0.05;
+
+/** Processor time of this thread; where the system does not tell it, of the process. */
+function threadClock(): () => number {
+  let file: number | undefined;
+  try {
+    file = openSync(`/proc/self/task/${process.pid}/schedstat`, 'r');
+  } catch {
+    file = undefined;
+  }
+  const text = Buffer.alloc(64);
+  return () => {
+    // Also brings the thread's own count up to date, which else moves with the scheduler's ticks.
+    const { user, system } = process.cpuUsage();
+    if (file === undefined) return (user + system) / 1000;
+    const length = readSync(file, text, 0, text.length, 0);
+    return Number(text.toString('latin1', 0, length).split(' ')[0]) / 1e6;
+  };
+}
 
 if (directory !== undefined && process.argv.includes('start')) {
-  const slicesMs: number[] = [];
-  const { TableSnapshotReader } = (await import(READER.href)) as {
-    TableSnapshotReader: { prototype: { next: (this: unknown) => unknown } };
+  const file = join(directory, String(process.pid));
+  const cpuMs = threadClock();
+  let pieces: { what: Piece['what']; startMs: number; endMs: number; ownMs: number }[] = [];
+  const timed = (what: Piece['what'], run: Running): Running =>
+    function (this: unknown, ...args) {
+      const startMs = processMs();
+      const startCpuMs = cpuMs();
+      try {
+        return run.apply(this, args);
+      } finally {
+        const ownMs = cpuMs() - startCpuMs;
+        if (ownMs >= PIECE_MIN_MS) pieces.push({ what, startMs, endMs: processMs(), ownMs });
+      }
+    };
+  const load = async (module: string): Promise<Record<string, { prototype: Record<string, Running> }>> =>
+    (await import(new URL(`../../../packages/${module}`, import.meta.url).href)) as never;
+  const { SnapshotMaker } = await load('raft/dist/node/snapshot-maker.js');
+  const { LockStateMachine } = await load('lockd/dist/node/lock-state-machine.js');
+  if (SnapshotMaker === undefined || LockStateMachine === undefined) throw new Error('the probe fits no such build');
+  SnapshotMaker.prototype['slice'] = timed('writing', SnapshotMaker.prototype['slice'] as Running);
+  const machine = LockStateMachine.prototype;
+  machine['beginSnapshot'] = timed('writing', machine['beginSnapshot'] as Running);
+  const beginRestore = machine['beginRestore'] as Running;
+  machine['beginRestore'] = function (this: unknown): unknown {
+    const writer = beginRestore.call(this) as Record<string, Running>;
+    return Object.fromEntries(Object.entries(writer).map(([name, run]) => [name, timed('restoring', run)]));
   };
-  const { prototype } = TableSnapshotReader;
-  const next = prototype.next;
-  prototype.next = function (this: unknown): unknown {
-    const before = process.cpuUsage();
-    try {
-      return next.call(this);
-    } finally {
-      const { user, system } = process.cpuUsage(before);
-      slicesMs.push((user + system) / 1000);
-    }
-  };
-  let collectionMs = 0;
+
+  let collections: { readonly startMs: number; readonly durationMs: number }[] = [];
   new PerformanceObserver((list) => {
-    for (const { duration } of list.getEntries()) collectionMs = Math.max(collectionMs, duration);
+    for (const { startTime, duration } of list.getEntries())
+      collections.push({ startMs: startTime, durationMs: duration });
   }).observe({ entryTypes: ['gc'] });
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
   every(250, () => {
-    const delayMs = Math.max(0, delay.max / 1e6 - RESOLUTION_MS);
-    const slices = slicesMs.splice(0).map((ms) => ms.toFixed(2));
-    appendFileSync(
-      join(directory, String(process.pid)),
-      `${monotonicNs()} ${delayMs.toFixed(2)} ${slices.join(',')} ${collectionMs.toFixed(2)}\n`,
-    );
+    const line: ProbeLine = {
+      atNs: monotonicNs(),
+      longestDelayMs: Math.max(0, delay.max / 1e6 - RESOLUTION_MS),
+      longestCollectionMs: Math.max(0, ...collections.map(({ durationMs }) => durationMs)),
+      pieces: pieces.map(({ what, startMs, endMs, ownMs }) => {
+        const within = collections.filter((collection) => collection.startMs >= startMs && collection.startMs < endMs);
+        const collectingMs = within.reduce((sum, { durationMs }) => sum + durationMs, 0);
+        return { what, ownMs, collectingMs: Math.min(ownMs, collectingMs), wallMs: endMs - startMs };
+      }),
+    };
+    appendFileSync(file, `${JSON.stringify(line)}\n`);
     delay.reset();
-    collectionMs = 0;
+    pieces = [];
+    collections = [];
   });
 }
