@@ -145,7 +145,7 @@ async function runWorkloads(
 
 const program = new Command('bench')
   .description(
-    'Benchmarks of lockd, on real processes with fsync on. Without a command: W1 at 1 and 256 workers; with --compare\n' +
+    'Benchmarks of lockd, on real processes with fsync on. Without a command: W1 at 1 and 256 workers; with --compare ' +
       'W1 to W3 for lockd and its peers in one run. Progress goes to stderr, the report to stdout.',
   )
   .enablePositionalOptions()

@@ -209,7 +209,9 @@ A node whose disk is lost or damaged: start it with an empty data directory, and
   withEndpoints(member.command('list').description('the members, where they are, and how much of the log each has'))
     .addOption(outputOption())
     .action(finish(listMembers));
-  withEndpoints(member.command('add').description('a learner: it gets the log and has no vote').argument('<NAME>'))
+  withEndpoints(
+    member.command('add').description('add a node as a learner: it gets the log and has no vote').argument('<NAME>'),
+  )
     .option('--peer <HOST:PORT>', 'where the other nodes reach it')
     .option('--client <URL>', 'where clients reach it, if it does not say so itself')
     .addOption(outputOption())
@@ -219,7 +221,9 @@ A node whose disk is lost or damaged: start it with an empty data directory, and
     .option('--timeout <SECONDS>', 'wait so long at most (600)')
     .addOption(outputOption())
     .action(named(promoteMember));
-  withEndpoints(member.command('remove').description('also the leader, and nodes that are gone').argument('<NAME>'))
+  withEndpoints(
+    member.command('remove').description('take a node out, also the leader or one that is gone').argument('<NAME>'),
+  )
     .option('--force', 'although no majority of the others can be reached')
     .addOption(outputOption())
     .action(named(removeMember));
