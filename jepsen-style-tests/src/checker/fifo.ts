@@ -6,7 +6,7 @@ import { failure } from './words.ts';
 /**
  * Among live waiters of a name the order of the log decides. A request that was told it stands in the queue (`queued`)
  * before another was sent is ahead of it, so the later one must not be granted first. Excused: one whose connection was
- * closed while it waited, one whose wait may have ended by then (`until`), and two that do not exclude each other. A steal goes first.
+ * closed while it waited, one whose wait or connection may have ended by then (`until`, `heard`), and two that do not exclude each other. A steal goes first.
  */
 export function checkFifo(lines: readonly HistoryLine[]): Verdict {
   const originNs = lines.reduce((first, line) => Math.min(first, line.call), Infinity);
@@ -71,5 +71,5 @@ export function checkFifo(lines: readonly HistoryLine[]): Verdict {
 /** The earliest instant at which this request may have left the queue, its own grant aside: that is told by tokens. */
 function overNs(waiter: HistoryLine): number {
   if (waiter.result === 'ok') return waiter.return ?? Infinity;
-  return waiter.until ?? waiter.call;
+  return Math.min(waiter.until ?? waiter.call, waiter.heard ?? Infinity);
 }

@@ -33,6 +33,8 @@ export interface HistoryLine {
   readonly until?: number;
   /** Acquire: its connection was closed at some time while it waited, so it may have been passed over. */
   readonly disconnected?: boolean;
+  /** Acquire without an answer: it had a connection until then at least. Later it may have been passed over unheard. */
+  readonly heard?: number;
   /** Acquire: nanoseconds of the lease of its own that was asked for. */
   readonly lease?: number;
   /** Acquire: several names in one step share this label. */

@@ -85,6 +85,7 @@ export function parseHistoryLine(text: string, where = 'history'): HistoryLine {
 
   const queued = integerOrNull('queued') ?? undefined;
   const until = integerOrNull('until') ?? undefined;
+  const heard = integerOrNull('heard') ?? undefined;
   const lastHeld = integerOrNull('lastHeld') ?? undefined;
   const told = integerOrNull('told') ?? undefined;
   const lease = integerOrNull('lease') ?? undefined;
@@ -110,6 +111,7 @@ export function parseHistoryLine(text: string, where = 'history'): HistoryLine {
     ...(holders === undefined ? {} : { holders: holders as string[] }),
     ...(queued === undefined ? {} : { queued }),
     ...(until === undefined ? {} : { until }),
+    ...(heard === undefined ? {} : { heard }),
     ...(fields['disconnected'] === true ? { disconnected: true } : {}),
     ...(lease === undefined ? {} : { lease }),
     ...(group === undefined ? {} : { group }),

@@ -125,11 +125,10 @@ export class Recorder {
                 endedNs,
                 // It may have been granted without our hearing of it, and its own lease have run out.
                 call + Math.min(leaseMs ?? Infinity, maxHoldMs ?? Infinity) * 1e6,
-                // Its connection may be closed without our hearing of it: then it was passed over.
-                this.#tap.heardUntilNs,
               ]),
         ),
         ...(this.#tap.disconnects > disconnectsBefore ? { disconnected: true } : {}),
+        ...(endedNs === undefined ? {} : { heard: Math.max(call, this.#tap.heardUntilNs) }),
       };
     };
     for (const line of lines) this.#report({ type: 'begin', line: { ...line, call, return: null, result: 'unknown' } });
