@@ -103,7 +103,7 @@ async function runTrack(options: NemesisOptions, track: 'server' | 'client', fau
   for (let step = schedule.next(); step.done !== true; step = schedule.next(worked)) {
     const { fault, random } = step.value;
     worked = false;
-    await sleep(track === 'server' ? pauses.between(150, 700) : pauses.between(400, 1600), signal);
+    await sleep(track === 'server' ? pauses.between(100, 400) : pauses.between(400, 1600), signal);
     if (signal.aborted) return;
     onBegin(fault);
     const startNs = monotonicNs();

@@ -138,7 +138,7 @@ const halves: Fault = {
     const pairs = [...between(small, [...large, ...largeClients]), ...between(large, smallClients)];
     return partition(context, random, pairs, {
       target: `${small.join(', ')} | ${large.join(', ')}`,
-      forMs: random.between(2500, 4500),
+      forMs: random.between(2000, 3500),
       cutOff: small,
     });
   },
@@ -158,7 +158,7 @@ const oneWay: Fault = {
       .map((name): Pair => (isDeaf ? [name, leader] : [leader, name]));
     const outcome = await partition(context, random, pairs, {
       target: leader,
-      forMs: random.between(2000, 4000),
+      forMs: random.between(1800, 3200),
       // A leader nobody hears still hears; what it was acknowledged before may still commit, but nothing new.
       cutOff: [leader],
       oneWay: true,
@@ -178,7 +178,7 @@ const bridge: Fault = {
     const right = rest.slice(left.length);
     return partition(context, random, between(left, right), {
       target: `${left.join(', ')} - ${middle} - ${right.join(', ')}`,
-      forMs: random.between(2500, 4500),
+      forMs: random.between(2000, 3500),
       cutOff: [],
     });
   },
@@ -203,7 +203,7 @@ const ring: Fault = {
     }
     return partition(context, random, pairs, {
       target: names.join(' - '),
-      forMs: random.between(2500, 4500),
+      forMs: random.between(2000, 3500),
       cutOff: [],
     });
   },
@@ -221,7 +221,7 @@ const slowLinks: Fault = {
       pairs.reduce((sum, [from, to]) => sum + cluster.network.counters(from, to).passedBytes, 0);
     const before = passed();
     for (const [from, to] of pairs) cluster.network.set(from, to, { delayMs, jitterMs });
-    await sleep(random.between(2000, 3500), signal);
+    await sleep(random.between(1500, 2500), signal);
     const bytes = passed() - before;
     cluster.network.heal({ links: pairs });
     return {
@@ -246,7 +246,7 @@ const halfOpen: Fault = {
           ? cluster.network.halfOpen(leader, name)
           : cluster.network.halfOpen(name, leader);
     }
-    await sleep(random.between(1500, 3000), signal);
+    await sleep(random.between(1200, 2200), signal);
     cluster.network.heal({ links: cluster.peerLinks });
     return { target: leader, worked: connections > 0, evidence: `${connections} connections left half open` };
   },
