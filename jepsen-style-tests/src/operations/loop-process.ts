@@ -24,6 +24,10 @@ export interface ProbeLine {
   readonly atNs: number;
   readonly longestDelayMs: number;
   readonly longestCollectionMs: number;
+  /** Of the log, until it was durable. */
+  readonly longestWriteMs: number;
+  /** The node's own thread could have run, and others did. 0 where the system does not tell it. */
+  readonly waitedMs: number;
   readonly pieces: readonly Piece[];
 }
 
@@ -34,8 +38,8 @@ const RESOLUTION_MS = 2;
 /** A call that finds nothing to do is no piece. */
 const PIECE_MIN_MS = 0.05;
 
-/** Processor time of this thread; where the system does not tell it, of the process. */
-function threadClock(): () => number {
+/** What this thread has used and waited for of the processors; where the system does not tell it, what the process has used. */
+function threadTimes(): () => { readonly usedMs: number; readonly waitedMs: number } {
   let file: number | undefined;
   try {
     file = openSync(`/proc/self/task/${process.pid}/schedstat`, 'r');
@@ -46,24 +50,25 @@ function threadClock(): () => number {
   return () => {
     // Also brings the thread's own count up to date, which else moves with the scheduler's ticks.
     const { user, system } = process.cpuUsage();
-    if (file === undefined) return (user + system) / 1000;
+    if (file === undefined) return { usedMs: (user + system) / 1000, waitedMs: 0 };
     const length = readSync(file, text, 0, text.length, 0);
-    return Number(text.toString('latin1', 0, length).split(' ')[0]) / 1e6;
+    const [usedNs, waitedNs] = text.toString('latin1', 0, length).split(' ');
+    return { usedMs: Number(usedNs) / 1e6, waitedMs: Number(waitedNs) / 1e6 };
   };
 }
 
 if (directory !== undefined && process.argv.includes('start')) {
   const file = join(directory, String(process.pid));
-  const cpuMs = threadClock();
+  const times = threadTimes();
   let pieces: { what: Piece['what']; startMs: number; endMs: number; ownMs: number }[] = [];
   const timed = (what: Piece['what'], run: Running): Running =>
     function (this: unknown, ...args) {
       const startMs = processMs();
-      const startCpuMs = cpuMs();
+      const { usedMs } = times();
       try {
         return run.apply(this, args);
       } finally {
-        const ownMs = cpuMs() - startCpuMs;
+        const ownMs = times().usedMs - usedMs;
         if (ownMs >= PIECE_MIN_MS) pieces.push({ what, startMs, endMs: processMs(), ownMs });
       }
     };
@@ -71,7 +76,9 @@ if (directory !== undefined && process.argv.includes('start')) {
     (await import(new URL(`../../../packages/${module}`, import.meta.url).href)) as never;
   const { SnapshotMaker } = await load('raft/dist/node/snapshot-maker.js');
   const { LockStateMachine } = await load('lockd/dist/node/lock-state-machine.js');
-  if (SnapshotMaker === undefined || LockStateMachine === undefined) throw new Error('the probe fits no such build');
+  const { LogStore } = await load('raft/dist/node/log-store.js');
+  if (SnapshotMaker === undefined || LockStateMachine === undefined || LogStore === undefined)
+    throw new Error('the probe fits no such build');
   SnapshotMaker.prototype['slice'] = timed('writing', SnapshotMaker.prototype['slice'] as Running);
   const machine = LockStateMachine.prototype;
   machine['beginSnapshot'] = timed('writing', machine['beginSnapshot'] as Running);
@@ -81,6 +88,17 @@ if (directory !== undefined && process.argv.includes('start')) {
     return Object.fromEntries(Object.entries(writer).map(([name, run]) => [name, timed('restoring', run)]));
   };
 
+  const persist = LogStore.prototype['persist'] as (this: unknown, ...args: never[]) => Promise<unknown>;
+  let longestWriteMs = 0;
+  LogStore.prototype['persist'] = async function (this: unknown, ...args) {
+    const startMs = processMs();
+    try {
+      return await persist.apply(this, args);
+    } finally {
+      longestWriteMs = Math.max(longestWriteMs, processMs() - startMs);
+    }
+  };
+
   let collections: { readonly startMs: number; readonly durationMs: number }[] = [];
   new PerformanceObserver((list) => {
     for (const { startTime, duration } of list.getEntries())
@@ -88,11 +106,16 @@ if (directory !== undefined && process.argv.includes('start')) {
   }).observe({ entryTypes: ['gc'] });
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
+  let { waitedMs } = times();
   every(250, () => {
+    const waitedBeforeMs = waitedMs;
+    waitedMs = times().waitedMs;
     const line: ProbeLine = {
       atNs: monotonicNs(),
       longestDelayMs: Math.max(0, delay.max / 1e6 - RESOLUTION_MS),
       longestCollectionMs: Math.max(0, ...collections.map(({ durationMs }) => durationMs)),
+      longestWriteMs,
+      waitedMs: waitedMs - waitedBeforeMs,
       pieces: pieces.map(({ what, startMs, endMs, ownMs }) => {
         const within = collections.filter((collection) => collection.startMs >= startMs && collection.startMs < endMs);
         const collectingMs = within.reduce((sum, { durationMs }) => sum + durationMs, 0);
@@ -103,5 +126,6 @@ if (directory !== undefined && process.argv.includes('start')) {
     delay.reset();
     pieces = [];
     collections = [];
+    longestWriteMs = 0;
   });
 }

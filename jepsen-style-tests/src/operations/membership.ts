@@ -1,9 +1,12 @@
 import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { monotonicNs, sleep, waitFor } from '../clock.ts';
 import type { Random } from '../random.ts';
 import { LockLoad } from './lock-load.ts';
 import { lockd, lockdOrThrow } from './lockd-cli.ts';
 import { NodeSet } from './node-set.ts';
+import { Probe } from './probe.ts';
 
 /** A graceful step may interrupt grants for so long. */
 const PAUSE_AIM_MS = 300;
@@ -14,6 +17,11 @@ interface StepRow {
   readonly tookMs: number;
   readonly gapMs: number;
   readonly operationMs: number;
+  /** What a pause may consist of: of any node the longest delay of the event loop, wait for a processor (in a quarter of a second) and write, and of the clients' event loop. */
+  readonly delayMs: number;
+  readonly waitedMs: number;
+  readonly writeMs: number;
+  readonly clientsMs: number;
 }
 
 /**
@@ -25,18 +33,36 @@ export async function runMembership(
   random: Random,
   print: (line: string) => void,
 ): Promise<boolean> {
+  const probe = new Probe(join(directory, 'probes'));
   const set = await NodeSet.found(directory, 5, random);
   const load = await LockLoad.start(set.endpoints);
+  const clients = monitorEventLoopDelay({ resolution: 2 });
+  clients.enable();
   const rows: StepRow[] = [];
   const problems: string[] = [];
   const step = async (what: string, isGraceful: boolean, act: () => Promise<void>): Promise<void> => {
     await sleep(1000);
     load.lap();
+    clients.reset();
     const startNs = monotonicNs();
     await act();
     const tookMs = (monotonicNs() - startNs) / 1e6;
     await sleep(300);
-    const row = { what, isGraceful, tookMs, ...load.lap() };
+    const lap = load.lap();
+    const clientsMs = clients.max / 1e6;
+    // The nodes report four times a second.
+    await sleep(300);
+    const lines = probe.since(startNs);
+    const row: StepRow = {
+      what,
+      isGraceful,
+      tookMs,
+      ...lap,
+      delayMs: Math.max(0, ...lines.map((line) => line.longestDelayMs)),
+      waitedMs: Math.max(0, ...lines.map((line) => line.waitedMs)),
+      writeMs: Math.max(0, ...lines.map((line) => line.longestWriteMs)),
+      clientsMs,
+    };
     rows.push(row);
     print(`${what}: ${Math.round(tookMs)} ms; longest time without a grant ${Math.round(row.gapMs)} ms`);
   };
@@ -67,11 +93,12 @@ export async function runMembership(
     );
     if (removed !== true)
       problems.push(`${former} does not say that it was removed: ${JSON.stringify(await set.statusOf(former))}`);
+    await set.node(former).terminate();
+    set.nodes.delete(former);
+    // Not asked of the one that left: it may close the connection first, and what is then asked again counts as a repetition.
     const again = await lockd('member', 'remove', former, ...set.flags);
     if (again.exitCode !== 1)
       problems.push(`removing ${former} twice ended with ${again.exitCode}, not with a refusal`);
-    await set.node(former).terminate();
-    set.nodes.delete(former);
 
     await step('hand leadership over', true, async () => {
       await lockdOrThrow('transfer-leader', ...set.flags);
@@ -109,10 +136,19 @@ export async function runMembership(
     await set.stop();
   }
   print('');
-  print(`${'step'.padEnd(58)}  took ms  no grant ms  slowest operation ms`);
-  for (const { what, tookMs, gapMs, operationMs } of rows) {
-    const cells = [tookMs, gapMs, operationMs].map((ms) => Math.round(ms).toString());
-    print(`${what.padEnd(58)}  ${cells[0]?.padStart(7)}  ${cells[1]?.padStart(11)}  ${cells[2]?.padStart(20)}`);
+  print(`${'ms'.padEnd(52)}                 slowest     longest in any node, or in the clients`);
+  print(`${'step'.padEnd(52)}  took  no grant  operation  loop  no processor  write  clients' loop`);
+  const widths = [4, 8, 9, 4, 12, 5, 13];
+  for (const { what, tookMs, gapMs, operationMs, delayMs, waitedMs, writeMs, clientsMs } of rows) {
+    const cells = [tookMs, gapMs, operationMs, delayMs, waitedMs, writeMs, clientsMs];
+    const text = cells
+      .map((ms, column) =>
+        Math.round(ms)
+          .toString()
+          .padStart(widths[column] ?? 0),
+      )
+      .join('  ');
+    print(`${what.padEnd(52)}  ${text}`);
   }
   const longest = Math.max(...rows.filter(({ isGraceful }) => isGraceful).map(({ gapMs }) => gapMs));
   print('');

@@ -1,6 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { monotonicNs, sleep, waitFor } from '../clock.ts';
 import { askAdmin } from '../cluster/admin.ts';
 import type { Random } from '../random.ts';
@@ -9,10 +7,10 @@ import { LockLoad } from './lock-load.ts';
 import { lockdOrThrow } from './lockd-cli.ts';
 import type { Piece, ProbeLine } from './loop-process.ts';
 import { NodeSet } from './node-set.ts';
+import { Probe } from './probe.ts';
 
 /** No piece of our own work may be longer. */
 const PIECE_MAX_MS = 10;
-const PROBE = fileURLToPath(new URL('loop-process.js', import.meta.url));
 
 /**
  * So many locks held on three nodes, while others come and go: every node makes a snapshot, an empty learner catches
@@ -24,10 +22,7 @@ export async function runSnapshots(
   ports: Random,
   print: (line: string) => void,
 ): Promise<boolean> {
-  const probes = join(directory, 'probes');
-  mkdirSync(probes, { recursive: true });
-  process.env['LOOP_PROBE_DIR'] = probes;
-  process.env['NODE_OPTIONS'] = `${process.env['NODE_OPTIONS'] ?? ''} --import ${PROBE}`.trim();
+  const probe = new Probe(join(directory, 'probes'));
   const problems: string[] = [];
   const rows: (readonly [what: string, value: string])[] = [];
   // Only when asked: what is measured must not overlap.
@@ -37,9 +32,7 @@ export async function runSnapshots(
   ]);
   const holder = new Holder();
   const judge = (who: string, what: Piece['what'], pid: number | undefined): void => {
-    const pieces = linesOf(join(probes, String(pid)))
-      .flatMap((line) => line.pieces)
-      .filter((piece) => piece.what === what);
+    const pieces = pid === undefined ? [] : probe.pieces(what, pid);
     const longestMs = Math.max(0, ...pieces.map(ownMs));
     const wallMs = Math.max(0, ...pieces.map((piece) => piece.wallMs));
     const tooLong = pieces.filter((piece) => ownMs(piece) > PIECE_MAX_MS).length;
@@ -64,7 +57,7 @@ export async function runSnapshots(
     const load = await LockLoad.start(set.endpoints);
     await sleep(3000);
     const calm = load.lap();
-    const calmDelay = longestDelay(probes, monotonicNs() - 3e9);
+    const calmDelay = longestDelay(probe, monotonicNs() - 3e9);
     rows.push([
       'before: longest event-loop delay / time without a grant, ms',
       `${calmDelay} / ${Math.round(calm.gapMs)}`,
@@ -83,7 +76,7 @@ export async function runSnapshots(
     const during = load.lap();
     rows.push([
       'snapshot under load: longest event-loop delay / time without a grant, ms',
-      `${longestDelay(probes, startNs)} / ${Math.round(during.gapMs)}`,
+      `${longestDelay(probe, startNs)} / ${Math.round(during.gapMs)}`,
     ]);
     for (const [name, node] of set.nodes) {
       const port = node.spec.clientPort;
@@ -110,7 +103,7 @@ export async function runSnapshots(
     judge('n4', 'restoring', n4.pid);
     rows.push([
       '… longest event-loop delay of any node / time without a grant, ms',
-      `${longestDelay(probes, startNs)} / ${Math.round(caughtUp.gapMs)}`,
+      `${longestDelay(probe, startNs)} / ${Math.round(caughtUp.gapMs)}`,
     ]);
     const follower = [...set.nodes.keys()].find((name) => name !== leader && name !== 'n4') as string;
     await set.node(follower).kill();
@@ -151,19 +144,10 @@ function elapsedMs(startNs: number): number {
 }
 
 /** Of any node since then, and the longest garbage collection in the same quarter of a second, in whole milliseconds. */
-function longestDelay(probes: string, sinceNs: number): string {
+function longestDelay(probe: Probe, sinceNs: number): string {
   let longest: ProbeLine | undefined;
-  for (const file of readdirSync(probes)) {
-    for (const line of linesOf(join(probes, file))) {
-      if (line.atNs >= sinceNs && line.longestDelayMs > (longest?.longestDelayMs ?? -1)) longest = line;
-    }
-  }
+  for (const line of probe.since(sinceNs)) if (line.longestDelayMs > (longest?.longestDelayMs ?? -1)) longest = line;
   return `${Math.round(longest?.longestDelayMs ?? 0)} (collecting garbage: ${Math.round(longest?.longestCollectionMs ?? 0)})`;
-}
-
-function linesOf(file: string): readonly ProbeLine[] {
-  const lines = readFileSync(file, 'utf8').split('\n');
-  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as ProbeLine);
 }
 
 function ownMs(piece: Piece): number {
