@@ -392,7 +392,7 @@ export class SessionKeeper {
 
   /** Called after each frame of answers. */
   noticeGivenBack(): void {
-    if (this.#current.isIdle) this.#givenBack?.resolve();
+    if (this.#current.isIdle && this.#retrying.length === 0) this.#givenBack?.resolve();
   }
 
   stop(error: ReturnType<typeof closedError>): void {

@@ -531,6 +531,24 @@ describe('a lock with a lockDelay that is lost is not given back, which would co
     ]);
   });
 
+  test('and what is refused for now on that way is given back later', async () => {
+    const { world, cluster, client } = await connected();
+    await soon(world, client.acquire('a', { maxHold: 3000, lockDelay: 5000 }));
+    await soon(world, client.acquire('b'));
+    await world.advance(3000);
+    let refusals = 0;
+    cluster.intercept = (connection, message) => {
+      if (message[0] !== 'release' || refusals++ > 0) return false;
+      cluster.refuse(connection, message, 'LOCKD_OVERLOADED', true);
+      return true;
+    };
+    const closing = outcome(client.close());
+    await world.settle();
+    expect([refusals, closing.state, cluster.holder('b') === undefined]).toEqual([1, 'pending', false]);
+    await world.advance(1000);
+    expect([closing.state, cluster.holder('b')]).toEqual(['fulfilled', undefined]);
+  });
+
   test('and a client that closes later, when the service has ended it, closes its session', async () => {
     const { world, cluster, client } = await connected();
     const lock = await soon(world, client.acquire('a', { maxHold: 3000, lockDelay: 5000 }));
