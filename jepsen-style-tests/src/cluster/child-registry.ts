@@ -39,9 +39,6 @@ function install(): void {
     }
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, () => {
-      process.stderr.write(`ended by ${signal}: nothing is judged\n`);
-      process.exit(signal === 'SIGINT' ? 130 : 143);
-    });
+    process.on(signal, () => process.exit(signal === 'SIGINT' ? 130 : 143));
   }
 }

@@ -64,6 +64,9 @@ async function main(args: readonly string[]): Promise<number> {
       const { options } = command;
       print(`seed ${options.seed}`);
       print(commandOf(options));
+      process.once('exit', (code) => {
+        if (code >= 128) process.stderr.write('ended by a signal: nothing is judged\n');
+      });
       const result = await runJepsen(options, print);
       const page = join(result.directory, 'report.html');
       writeFileSync(page, renderReport(result));
