@@ -27,7 +27,8 @@ export const USAGE: string = `npm run sim -- [options]
   --outline           who leads, faults, and the last events
   --hash              only the seeds and the hashes of their traces, to compare
   --jobs N            processes for a range (default: one a core)
-  --planted NAME      run with a bug planted in the code; --planted list names them
+  --planted NAME      a run that shows a bug planted in the code, or --seed or --seeds with it; --planted list names them
+  --planted all       plants each in turn, and prints which seed and which promise show it
   --shrink            leave out of a failing run what it does not need to fail
   --shrink-seconds N  for so long at most; 0 for not at all
 
@@ -42,8 +43,11 @@ What is left out of a run, as --shrink prints it (one seed only):
 const NONE = 'none';
 const NAMES = /^[\w.-]+(,[\w.-]+)*$/;
 
-/** The options, or in words what is wrong with them. */
-export function parseOptions(args: readonly string[], freshSeed: () => number): Options | string {
+/** The options, or in words what is wrong with them. `seedFor`: which seed where none is asked for. */
+export function parseOptions(
+  args: readonly string[],
+  seedFor: (planted: string | undefined) => number,
+): Options | string {
   let values;
   try {
     ({ values } = parseArgs({
@@ -88,7 +92,7 @@ export function parseOptions(args: readonly string[], freshSeed: () => number): 
   const limits = parseLimits(values);
   if (typeof limits === 'string') return limits;
   if (limits !== undefined && seed === undefined) return 'what is left out belongs to one seed: --seed';
-  const only = seed ?? freshSeed();
+  const only = seed ?? seedFor(values.planted);
   const [from, to] = range === undefined ? [only, only] : [Number(range[1]), Number(range[2])];
   if (to < from) return '--seeds ends before it begins';
   const usual = values.shrink ? SHRINK_SECONDS.asked : range === undefined ? 0 : SHRINK_SECONDS.range;

@@ -23,7 +23,7 @@ const PROGRESS_EVERY = 100;
 
 /** Runs a range on worker processes, each of which gets the next seed when it is done with one. Stops at a failure. */
 export async function runRange(
-  options: Options,
+  options: Pick<Options, 'from' | 'to' | 'nodes' | 'jobs' | 'planted'>,
   worlds: readonly WorldName[],
   print: (line: string) => void,
 ): Promise<RangeOutcome> {

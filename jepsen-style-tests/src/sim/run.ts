@@ -2,7 +2,7 @@ import { monotonicNs } from '../clock.ts';
 import { printFailure } from './failure.ts';
 import { type Options, worldsOf } from './options.ts';
 import { Outline } from './outline.ts';
-import { PLANTED_BUGS } from './planted/bugs.ts';
+import { bugNamed } from './planted/bugs.ts';
 import { runRange } from './range.ts';
 import { reportShrunk } from './shrink-report.ts';
 import type { SimulationRequest, SimulationResult, WorldName } from './simulation.ts';
@@ -10,14 +10,15 @@ import { reportRange } from './summary.ts';
 import { simulate } from './worlds.ts';
 
 /** Runs what the options ask for; the exit code. */
-export async function run(options: Options): Promise<number> {
+export async function run(asked: Options): Promise<number> {
+  const shownBy = bugNamed(asked.planted)?.shownBy;
+  const options = { ...asked, nodes: asked.nodes ?? shownBy?.nodes };
   const print = (line: string): void => {
     process.stdout.write(`${line}\n`);
   };
   if (options.show !== 'hashes')
     print(options.from === options.to ? `seed ${options.from}` : `seeds ${options.from}..${options.to}`);
-  const bug = PLANTED_BUGS.find(({ name }) => name === options.planted);
-  const worlds = worldsOf(options, bug === undefined ? undefined : (bug.world ?? 'raft'));
+  const worlds = worldsOf(options, shownBy?.world);
   if (options.from !== options.to) return runMany(options, worlds, print);
   let code = 0;
   for (const world of worlds) code = Math.max(code, await runOne(options, world, print));
@@ -49,7 +50,7 @@ async function runOne(options: Options, world: WorldName, print: (line: string) 
     printHash(seed, result.traceHash, print);
     return result.failure === undefined ? 0 : 1;
   }
-  if (show === 'outline') for (const line of outline.lines()) print(line);
+  if (show === 'outline') for (const line of outline.lines(result.failure?.message)) print(line);
   if (result.failure !== undefined) await fail(result, request, options, print);
   else for (const [name, count] of Object.entries(result.counts)) print(`${String(count).padStart(8)}  ${name}`);
   print(

@@ -60,3 +60,11 @@ test('a range shrinks its failure by itself, one seed only when asked', () => {
   expect(parse('--seed 5')).toMatchObject({ shrinkSeconds: 0 });
   expect(parse('--seed 5 --shrink')).toMatchObject({ shrinkSeconds: 120 });
 });
+
+test('a planted bug brings the seed that shows it, unless another one is asked for', () => {
+  const seedFor = (planted: string | undefined): number => (planted === 'held-cached' ? 6 : 1);
+  const parsed = (line: string): unknown => parseOptions(line.split(' '), seedFor);
+  expect(parsed('--planted held-cached')).toMatchObject({ from: 6, to: 6 });
+  expect(parsed('--planted held-cached --seed 9')).toMatchObject({ from: 9, to: 9 });
+  expect(parsed('--planted held-cached --seeds 2..4')).toMatchObject({ from: 2, to: 4 });
+});

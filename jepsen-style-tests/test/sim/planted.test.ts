@@ -3,9 +3,10 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { PLANTED_BUGS } from '../../src/sim/planted/bugs.ts';
 import { applyEdits } from '../../src/sim/planted/edit.ts';
+import { SEEDS_ON } from '../../src/sim/planted/table.ts';
 import { simulate } from '../support/sim-cli.ts';
 
-const packages = fileURLToPath(new URL('../../../packages/', import.meta.url));
+const root = fileURLToPath(new URL('../../../', import.meta.url));
 
 describe('an edit', () => {
   const edit = { module: 'm', find: 'if (a) b;', replace: 'c;' };
@@ -23,14 +24,13 @@ describe('an edit', () => {
 describe('a bug planted in the shipped code', () => {
   test.concurrent.each(PLANTED_BUGS)(
     '$name is caught: $what',
-    async ({ name, edits, seed }) => {
+    async ({ name, edits, shownBy: { seed } }) => {
       for (const module of new Set(edits.map((edit) => edit.module))) {
-        const built = readFileSync(`${packages}${module}.js`, 'utf8');
+        const built = readFileSync(`${root}packages/${module}.js`, 'utf8');
         const own = edits.filter((edit) => edit.module === module);
         expect(applyEdits(built, own)).not.toBe(built);
       }
-      // The code moves on, and with it what a seed does: one of the next ones shows it then.
-      const range = `${seed}..${seed + 40}`;
+      const range = `${seed}..${seed + SEEDS_ON}`;
       const { code, output } = await simulate(
         '--planted',
         name,
@@ -49,6 +49,19 @@ describe('a bug planted in the shipped code', () => {
     },
     120_000,
   );
+
+  test('has a name of its own, and a row in docs/track-record.md with the command that shows it', () => {
+    const rows = readFileSync(`${root}docs/track-record.md`, 'utf8')
+      .split('\n')
+      .filter((line) => line.includes('npm run sim -- --planted'))
+      .map((line) => line.split('|').map((cell) => cell.trim()))
+      .filter((cells) => cells.length === 6)
+      .map(([, what, row, command]) => `${what} | ${row} | ${command}`);
+    const expected = PLANTED_BUGS.map(
+      ({ name, what, row }) => `${what} | ${row ?? ''} | \`npm run sim -- --planted ${name}\``,
+    );
+    expect(rows).toEqual(expected);
+  });
 
   test('leaves other processes alone: the same seed without it is clean', async () => {
     const { code } = await simulate('--seed', '1');

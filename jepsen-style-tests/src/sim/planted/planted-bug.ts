@@ -5,11 +5,16 @@ import type { Edit } from './edit.ts';
 export interface PlantedBug {
   readonly name: string;
   /** Row of the fault catalogue in docs/raft.md, where it is one. */
-  readonly row: number | undefined;
+  readonly row?: number;
   readonly what: string;
   readonly edits: readonly Edit[];
-  /** The world that shows it. Default: raft. */
-  readonly world?: WorldName;
-  /** A seed that shows it. */
+  readonly shownBy: Showing;
+}
+
+/** A run that shows a bug; where the code has moved on, one of the next seeds does. */
+export interface Showing {
+  readonly world: WorldName;
   readonly seed: number;
+  /** Members at first. Default: drawn from the seed. */
+  readonly nodes?: number;
 }
