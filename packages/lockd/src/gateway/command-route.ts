@@ -2,6 +2,7 @@ import type { NodeId, ProposeResult, RaftStatus } from '@lockd/raft';
 import type { Clock } from '../clock.ts';
 import type { AppPayload } from '../peers/app-payload.ts';
 import { CommandBatch, type CommandOwner, type TakenBatch, withoutStale } from './command-batch.ts';
+import { Gathering } from './gathering.ts';
 import { GATEWAY_LIMITS } from './limits.ts';
 
 /** What the route needs of the rest of the node. */
@@ -12,6 +13,8 @@ export interface RouteDependencies {
   readonly patienceMs: number;
   /** `awaitedBy`: the node whose clients wait for the outcome. Undefined: this one. */
   propose(bytes: Uint8Array, start: number, ends: Uint32Array, awaitedBy: NodeId | undefined): ProposeResult;
+  /** Entries of this node's log that are not known to be committed. */
+  uncommitted(): number;
   /** Lets the driver take its turn after this turn's commands were handed over. */
   wake(): void;
   sendApp(to: NodeId, payload: AppPayload): boolean;
@@ -34,6 +37,9 @@ interface Waiting {
 export class CommandRoute {
   readonly #dependencies: RouteDependencies;
   readonly #batch = new CommandBatch();
+  readonly #gathering = new Gathering();
+  /** The timer for `#onGatheringEnd` runs. */
+  #isGatheringTimed = false;
   readonly #flushAtEndOfTurn: () => void;
   #flushIsDue = false;
   /** In order: behind these every later command queues. */
@@ -71,7 +77,8 @@ export class CommandRoute {
     this.#batch.add(body, owner, tag);
     // Beyond a bound Raft would refuse the whole turn's commands, and a link would not carry them.
     if (this.#batch.byteLength >= GATEWAY_LIMITS.maxBatchBytes) this.flush();
-    if (this.#flushIsDue) return;
+    // Commands that wait for others need no turn before there are enough.
+    if (this.#flushIsDue || (this.#isGatheringTimed && this.#batch.count < this.#gathering.fullCount)) return;
     this.#flushIsDue = true;
     this.#dependencies.clock.endOfTurn(this.#flushAtEndOfTurn);
     // Behind the flush, so that the driver's turn is this one and not the next.
@@ -80,7 +87,29 @@ export class CommandRoute {
 
   flush(): void {
     this.#drain();
-    if (this.#batch.count > 0) this.#dispatch(this.#batch.take(), undefined, 0);
+    if (this.#batch.count > 0 && !this.#isGathering()) this.#dispatch(this.#batch.take(), undefined, 0);
+  }
+
+  /** Whether the commands of this node's clients wait for others, on the leader. */
+  #isGathering(): boolean {
+    if (!this.#isLeader || this.#batch.byteLength >= GATEWAY_LIMITS.maxBatchBytes) return false;
+    const nowMs = this.#dependencies.clock.nowMs();
+    if (this.#gathering.takes(this.#batch.count, this.#dependencies.uncommitted(), nowMs)) return false;
+    this.#timeGathering(nowMs);
+    return true;
+  }
+
+  #timeGathering(nowMs: number): void {
+    const { deadlineMs } = this.#gathering;
+    if (this.#isGatheringTimed || deadlineMs === undefined) return;
+    this.#isGatheringTimed = true;
+    this.#dependencies.clock.after(Math.max(1, deadlineMs - nowMs), () => this.#onGatheringEnd());
+  }
+
+  /** Of those that waited when the timer began, or of later ones, which may have time left. */
+  #onGatheringEnd(): void {
+    this.#isGatheringTimed = false;
+    this.flush();
   }
 
   /** A turn has made progress: there may be room again. */

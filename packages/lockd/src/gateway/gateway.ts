@@ -106,6 +106,10 @@ export class Gateway {
       clock,
       patienceMs: electionTimeoutMs,
       propose: (bytes, start, ends, awaitedBy) => driver.propose(bytes, start, ends, awaitedBy),
+      uncommitted: () => {
+        const { lastIndex, commitIndex } = driver.status();
+        return lastIndex - commitIndex;
+      },
       wake: () => driver.wake(),
       sendApp,
       onMayBeLost: () => this.sessions.tellWhatMayBeLost(),

@@ -18,6 +18,8 @@ export const GATEWAY_LIMITS = {
   overloadedBytes: 8_388_608,
   /** Commands proposed, or handed to the leader, at once; a turn that has more does it more than once. */
   maxBatchBytes: 1_048_576,
+  /** How long commands wait on the leader to be proposed with others (see gathering.ts). */
+  gatherMs: 4,
   /** Commands that wait for a leader or for room; beyond it sessions are told to attach again. */
   maxWaitingBytes: 67_108_864,
   /** Renewals and reads that wait for a round or a leader, on this node. */

@@ -1,6 +1,7 @@
 import type { NodeId, ProposeResult, RaftStatus } from '@lockd/raft';
 import { describe, expect, test } from 'vitest';
 import { CommandRoute } from '../../src/gateway/command-route.ts';
+import { GATEWAY_LIMITS } from '../../src/gateway/limits.ts';
 import type { AppPayload } from '../../src/peers/app-payload.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
@@ -16,6 +17,8 @@ class Bench {
   readonly sent: { to: NodeId; payload: AppPayload }[] = [];
   answer: 'accepted' | 'overloaded' | 'transferring' | 'invalid' = 'accepted';
   isLinked = true;
+  uncommitted = 0;
+  wakes = 0;
   lossesTold = 0;
   /** Bytes of the largest batch handed on. */
   largest = 0;
@@ -31,7 +34,10 @@ class Bench {
       this.awaitedBy.push(awaitedBy);
       return { type: 'accepted', firstIndex: 1, term: 1 } as ProposeResult;
     },
-    wake: () => {},
+    uncommitted: () => this.uncommitted,
+    wake: () => {
+      this.wakes++;
+    },
     sendApp: (to, payload) => {
       if (payload.type === 'forward') this.largest = Math.max(this.largest, payload.bytes.length);
       if (this.isLinked) this.sent.push({ to, payload });
@@ -223,5 +229,66 @@ describe('the way of commands into the log', () => {
     bench.status('follower', 'n3' as NodeId);
     bench.route.onForward(OTHER, { ...forwardOf(9), batch: 7 });
     expect(bench.sent).toEqual([{ to: OTHER, payload: { type: 'forward-refused', batch: 7, reason: 'not-leader' } }]);
+  });
+});
+
+describe('commands on a leader that wait for others', () => {
+  const numbers = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, at) => from + at);
+
+  /** A leader with twenty commands under way; twenty more have come, and wait. */
+  function gathering(): Bench {
+    const bench = new Bench();
+    bench.status('leader', SELF);
+    for (const value of numbers(0, 20)) bench.route.add(command(value), bench.owner(), value);
+    bench.clock.endTurn();
+    expect(bench.proposed).toEqual(numbers(0, 20));
+    bench.uncommitted = 20;
+    for (const value of numbers(20, 40)) bench.route.add(command(value), bench.owner(), value);
+    bench.clock.endTurn();
+    expect(bench.proposed).toEqual(numbers(0, 20));
+    return bench;
+  }
+
+  test('go with them in one proposal, in order, and ask for no turn before there are enough', () => {
+    const bench = gathering();
+    bench.uncommitted = 0;
+    const wakes = bench.wakes;
+    for (const value of numbers(40, 53)) bench.route.add(command(value), bench.owner(), value);
+    expect(bench.wakes).toBe(wakes);
+    bench.route.add(command(53), bench.owner(), 53);
+    expect(bench.wakes).toBe(wakes + 1);
+    bench.clock.endTurn();
+    expect(bench.proposed).toEqual(numbers(0, 54));
+    expect(bench.awaitedBy).toHaveLength(2);
+  });
+
+  test('go by themselves when nobody comes', () => {
+    const bench = gathering();
+    bench.clock.advance(GATEWAY_LIMITS.gatherMs);
+    bench.clock.endTurn();
+    expect(bench.proposed).toEqual(numbers(0, 40));
+  });
+
+  test('go to the next leader, in order, where this one loses its office meanwhile', () => {
+    const bench = gathering();
+    bench.status('follower', OTHER, 2);
+    bench.route.add(command(40), bench.owner(), 40);
+    bench.clock.advance(GATEWAY_LIMITS.gatherMs);
+    bench.clock.endTurn();
+    expect(bench.forwarded()).toEqual(numbers(20, 41));
+    expect(bench.proposed).toEqual(numbers(0, 20));
+  });
+
+  test('do not keep later ones of a leader elected again from going', () => {
+    const bench = gathering();
+    bench.status('follower', OTHER, 2);
+    bench.clock.advance(GATEWAY_LIMITS.gatherMs);
+    bench.clock.endTurn();
+    bench.status('leader', SELF, 3);
+    bench.uncommitted = 0;
+    bench.clock.advance(100);
+    bench.route.add(command(99), bench.owner(), 99);
+    bench.clock.endTurn();
+    expect(bench.proposed).toEqual([...numbers(0, 20), 99]);
   });
 });
