@@ -18,7 +18,7 @@ export interface JepsenOptions {
 
 export const USAGE: string = `npm run jepsen -- [options]
 
-  --seconds N       how long faults and clients run (default 60)
+  --seconds N       how long faults and clients run (default 60); a quarter more where too little has happened by then
   --nodes N         3, 5 or 7 (default 3)
   --seed N          schedule of faults and workload (default: random, printed first)
   --out DIR         histories, logs and report.html (default: a new directory in ./jepsen-out)

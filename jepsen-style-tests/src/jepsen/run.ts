@@ -20,10 +20,12 @@ import { Collector } from './collector.ts';
 import type { JepsenOptions } from './options.ts';
 import { judgeRun } from './run-checks.ts';
 import { Store } from './store.ts';
-import { isEnough } from './thresholds.ts';
+import { type Enough, isEnough } from './thresholds.ts';
 
 /** Time without faults at the end, in which everybody must be served. */
 const CALM_MS = 3000;
+/** A run that lacks something at its end goes on for at most this part of its length: a busy machine is slow at faults. */
+const OVERTIME = 0.25;
 const SMALL_VOLUME_MB = 160;
 
 export interface RunResult {
@@ -167,6 +169,13 @@ export async function runJepsen(options: JepsenOptions, print: (line: string) =>
       },
     });
     await sleep(options.seconds * 1000);
+    const enoughNow = (): Enough => isEnough(options.seconds, collector.operationCount, faults, records, clients.share);
+    const lacking = enoughNow().missing;
+    if (lacking.length > 0) {
+      const forMs = options.seconds * 1000 * OVERTIME;
+      print(`${atSeconds()}  goes on for up to ${Math.round(forMs / 1000)} s: ${lacking.join(', ')}`);
+      await waitFor(() => (enoughNow().isEnough ? true : undefined), forMs, 100);
+    }
     ending.abort();
     await nemesis;
 
