@@ -1,5 +1,5 @@
+import { NOT_JUDGED } from './raft/core.ts';
 import { FAULTS } from './raft/faults.ts';
-import { NOT_JUDGED } from './raft/simulation.ts';
 import type { RangeOutcome } from './range.ts';
 import { SERVICE_FAULTS } from './service/nemesis.ts';
 import type { WorldName } from './simulation.ts';
@@ -19,6 +19,7 @@ const RARE_SITUATIONS: Readonly<Record<WorldName, readonly string[]>> = {
     'snapshot installed under load',
     'joint configuration took effect',
     'crash inside a joint configuration',
+    'leader removed',
     'damaged node refused',
     'rolled-back directory refused',
     'told removed, and led again',
@@ -41,6 +42,18 @@ const RARE_SITUATIONS: Readonly<Record<WorldName, readonly string[]>> = {
     'session resumed on another node',
     'grant told again after a reconnect',
     'snapshot installed',
+    'uncommitted suffix truncated',
+    'unsynced entries lost with the power',
+    'torn tail trimmed',
+    'joint configuration took effect',
+    'crash inside a joint configuration',
+    'leader removed',
+    'damaged node refused',
+    'lost node replaced',
+    'node left a full disk',
+    'acquire refused early',
+    'refused early, and served later',
+    'session survived the crowd',
     'session ended: closed',
     'session ended: disconnected',
     'session ended: expired',

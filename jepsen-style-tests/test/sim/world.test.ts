@@ -63,6 +63,26 @@ describe('a process', () => {
     expect(firedUs).toBe(100_000);
   });
 
+  test('on a suspended host has neither a clock nor timers, and makes up for nothing afterwards', async () => {
+    const world = new World();
+    const process = new SimulatedProcess('p', world, exact);
+    const seen: string[] = [];
+    const note = (what: string) => (): void => {
+      seen.push(`${what} at ${process.nowMs()}, truly at ${world.nowUs / 1000}`);
+    };
+    process.clock.after(30, note('timer of before'));
+    world.at(10_000, () => process.suspend(100_000));
+    world.at(20_000, () => process.arrive(note('message')));
+    world.at(20_000, () => process.clock.after(5, note('timer of meanwhile')));
+    await world.run(200_000);
+    expect(seen).toEqual([
+      'message at 10, truly at 110',
+      'timer of meanwhile at 15, truly at 115',
+      'timer of before at 30, truly at 130',
+    ]);
+    expect(process.sleptMs).toBe(100);
+  });
+
   test('that died does nothing any more', async () => {
     const world = new World();
     const process = new SimulatedProcess('p', world, exact);

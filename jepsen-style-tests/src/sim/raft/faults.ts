@@ -1,5 +1,4 @@
 import type { TraceEvent } from '@lockd/raft';
-import { StorageError } from '@lockd/raft/node';
 import type { Limits, Strike } from '../simulation.ts';
 import type { Chance } from '../world/chance.ts';
 import { CHAOS_US } from '../world/run.ts';
@@ -84,9 +83,10 @@ export class Faults {
     this.#losses = losses;
     this.#lostData = new LostData(around, strikes, members, losses, nodes.slice(0, profile.nodes));
     this.#olderCopies = olderCopies;
-    this.#membership = new Membership(around, strikes, nodes, losses, chance.split('operator'), (node) =>
-      olderCopies.replaced(node),
-    );
+    this.#membership = new Membership(around, strikes, nodes, losses, chance.split('operator'), {
+      replaced: (node) => olderCopies.replaced(node),
+      tended: () => undefined,
+    });
   }
 
   /** What came about, in order. */
@@ -253,28 +253,18 @@ export class Faults {
         break;
       case 'slow disk':
         this.#strikes.struck(strike);
-        node.diskFactor = chance.pick([10, 50, 200]);
-        this.#strikes.later(lastsUs, () => {
-          node.diskFactor = 1;
-        });
+        this.#members.slowDisk(node, chance, lastsUs);
         break;
       case 'write error':
         if (running === undefined) return;
         this.#strikes.struck(strike);
-        running.disk.failNext(chance.pick(['batch', 'batch', 'slot', 'file']));
+        this.#members.failWrite(running, chance);
         break;
-      case 'full disk': {
+      case 'full disk':
         if (running === undefined) return;
         this.#strikes.struck(strike);
-        const { disk } = running;
-        disk.freeBytes = 0;
-        if (chance.oneIn(2))
-          disk.failNext('batch', new StorageError('STORAGE_FULL', 'simulated: no space left on device'));
-        this.#strikes.later(lastsUs, () => {
-          disk.freeBytes = Number.MAX_SAFE_INTEGER;
-        });
+        this.#members.fillDisk(running, chance, lastsUs);
         break;
-      }
       case 'lossy network':
         this.#strikes.struck(strike);
         this.#strikes.raise(network.shape, 'lossPerMille', chance.pick([50, 200, 500]), lastsUs);

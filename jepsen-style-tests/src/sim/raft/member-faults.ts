@@ -1,3 +1,5 @@
+import { StorageError } from '@lockd/raft/node';
+import type { Chance } from '../world/chance.ts';
 import type { Strikes } from '../world/strikes.ts';
 import type { World } from '../world/world.ts';
 import type { Member } from './member.ts';
@@ -50,6 +52,34 @@ export class MemberFaults<Node extends Member> {
     this.#strikes.later(lastsUs, () => {
       disk.releaseSyncs();
       this.#world.touch();
+    });
+  }
+
+  /** Its host is suspended: the monotonic clock stands still as well. */
+  suspend(node: Node, lastsUs: number): void {
+    this.#strikes.say('suspends', `${node.id} for ${Math.floor(lastsUs / 1000)} ms`, lastsUs);
+    node.process?.suspend(lastsUs);
+  }
+
+  slowDisk(node: Node, chance: Chance, lastsUs: number): void {
+    node.diskFactor = chance.pick([10, 50, 200]);
+    this.#strikes.later(lastsUs, () => {
+      node.diskFactor = 1;
+    });
+  }
+
+  /** The next write of some kind fails, having been carried out or not. */
+  failWrite(node: Node, chance: Chance): void {
+    node.disk.failNext(chance.pick(['batch', 'batch', 'slot', 'file']));
+  }
+
+  /** The device says that it is full, and sometimes a write finds out. */
+  fillDisk(node: Node, chance: Chance, lastsUs: number): void {
+    const { disk } = node;
+    disk.freeBytes = 0;
+    if (chance.oneIn(2)) disk.failNext('batch', new StorageError('STORAGE_FULL', 'simulated: no space left on device'));
+    this.#strikes.later(lastsUs, () => {
+      disk.freeBytes = Number.MAX_SAFE_INTEGER;
     });
   }
 

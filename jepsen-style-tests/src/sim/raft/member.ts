@@ -41,6 +41,8 @@ export abstract class Member {
   #process: SimulatedProcess | undefined;
   #starts = 0;
   #isStopping = false;
+  /** Started as one that is to be admitted, not as a founder. */
+  #isJoining: boolean;
   #applied = 0;
   /** Of the log in memory, after the last thing that its core has reported. */
   #lastIndexBefore = 0;
@@ -49,8 +51,10 @@ export abstract class Member {
   /** Called when a process has ended, whatever ended it. */
   onEnd: () => void = () => undefined;
 
-  constructor(id: NodeId, around: MemberSurroundings, chances: MemberChances) {
+  /** `founders`: the first members of the cluster. */
+  constructor(id: NodeId, founders: readonly NodeId[], around: MemberSurroundings, chances: MemberChances) {
     this.id = id;
+    this.#isJoining = !founders.includes(id);
     this.#around = around;
     this.#chances = chances;
     this.disk = this.#newDisk();
@@ -157,6 +161,12 @@ export abstract class Member {
     this.durable = this.#watchDisk();
   }
 
+  /** Another, empty disk, as an operator would replace it: the next start is told whom to join. The process must have ended. */
+  replace(): void {
+    this.#isJoining = true;
+    this.wipe();
+  }
+
   // What each kind of member does by itself -------------------------------------------------------------
 
   protected abstract clockShape(): ClockShape;
@@ -174,6 +184,10 @@ export abstract class Member {
   protected stored(_run: EntryRun): void {}
 
   // For them --------------------------------------------------------------------------------------------
+
+  protected get isJoining(): boolean {
+    return this.#isJoining;
+  }
 
   protected get starts(): number {
     return this.#starts;
@@ -204,6 +218,17 @@ export abstract class Member {
     checker.observe(event);
   }
 
+  /** It has found out whether it can take part, or says why not. */
+  protected conditioned(condition: NodeCondition, reason: string): void {
+    const { checker, counters } = this.#around;
+    this.say('is', () => `${condition}${reason === '' ? '' : `: ${reason}`}`, condition.length);
+    if (condition === 'damaged') {
+      counters.add('damaged node refused');
+      if (/rolled back/.test(reason)) counters.add('rolled-back directory refused');
+      checker.refused(this.id, reason);
+    } else if (condition === 'disk-full') counters.add('node left a full disk');
+  }
+
   /** Its state machine is given an entry. */
   protected applied(index: number, term: number, entry: Uint8Array, chain: number): void {
     this.#around.checker.applied(this.id, this.#applied, index, term, entry, chain);
@@ -229,6 +254,12 @@ export abstract class Member {
   #end(how: Ending): boolean {
     const process = this.#process;
     if (process === undefined) return false;
+    const { status } = this;
+    const { counters } = this.#around;
+    if (how !== 'goodbye' && status !== undefined) {
+      if (status.configuration.outgoing.length > 0) counters.add('crash inside a joint configuration');
+      if (status.transferringTo !== undefined) counters.add('transfer lost midway');
+    }
     this.ending(how);
     process.die();
     this.ended(process, how);

@@ -6,20 +6,22 @@ import type { Losses } from './losses.ts';
 import type { Member, MemberSurroundings } from './member.ts';
 import { SECOND_US } from './member-faults.ts';
 
-/** A member that an operator can take back with another disk. */
-export interface Replaceable extends Member {
-  replace(): void;
+/** What differs between worlds when members come and go. */
+export interface MembershipHooks<Node> {
+  /** A node is about to come back with another disk. */
+  replaced(node: Node): void;
+  /** Looked after every now and then, while there is a leader. */
+  tended(leader: Node): void;
 }
 
 /** Members come and go, and an operator replaces those whose data is gone. */
-export class Membership<Node extends Replaceable> {
+export class Membership<Node extends Member> {
   readonly #around: MemberSurroundings;
   readonly #strikes: Strikes;
   readonly #nodes: readonly Node[];
   readonly #losses: Losses<Node>;
   readonly #operatorChance: Chance;
-  /** Called when a node is about to come back with another disk. */
-  readonly #onReplaced: (node: Node) => void;
+  readonly #hooks: MembershipHooks<Node>;
 
   constructor(
     around: MemberSurroundings,
@@ -27,14 +29,14 @@ export class Membership<Node extends Replaceable> {
     nodes: readonly Node[],
     losses: Losses<Node>,
     operatorChance: Chance,
-    onReplaced: (node: Node) => void,
+    hooks: MembershipHooks<Node>,
   ) {
     this.#around = around;
     this.#strikes = strikes;
     this.#nodes = nodes;
     this.#losses = losses;
     this.#operatorChance = operatorChance;
-    this.#onReplaced = onReplaced;
+    this.#hooks = hooks;
   }
 
   /** Somebody looks after the cluster, also when nothing goes wrong. */
@@ -57,6 +59,8 @@ export class Membership<Node extends Replaceable> {
       if (node.condition === 'joining' && /another data directory/.test(node.driver?.conditionReason() ?? ''))
         this.#losses.lost.add(node);
     }
+    const leader = this.#nodes.find((node) => node.isLeader);
+    if (leader !== undefined) this.#hooks.tended(leader);
   }
 
   /** A strike: some change, if the leader takes it. */
@@ -107,7 +111,7 @@ export class Membership<Node extends Replaceable> {
       // It is out, and a new directory may come in under its name, once its process has been heard of.
       lost.delete(node);
       this.#around.counters.add('lost node replaced');
-      this.#onReplaced(node);
+      this.#hooks.replaced(node);
       node.kill();
       node.replace();
       node.start();
@@ -149,6 +153,8 @@ export class Membership<Node extends Replaceable> {
       const before = leader.status?.configuration;
       if (result?.type === 'accepted' && before !== undefined) {
         this.#strikes.count('membership change');
+        if (changes.some(({ type, node }) => type === 'remove' && node === leader.id))
+          this.#around.counters.add('leader removed');
         const after = changeConfiguration(before, changes);
         if (after.type === 'changed')
           this.#losses.proposed({ index: result.firstIndex, term: result.term, configuration: after.configuration });

@@ -40,8 +40,6 @@ export interface DirectoryCopy {
 /** A member of a cluster that is Raft alone. */
 export class SimNode extends Member {
   readonly #peers: readonly NodeId[];
-  /** Started as one that is to be admitted, not as a founder. */
-  #isJoining: boolean;
   readonly #around: Surroundings;
   readonly #clockChance: Chance;
   readonly #nodeChance: Chance;
@@ -59,9 +57,8 @@ export class SimNode extends Member {
   /** `founders`: the first members of the cluster. */
   constructor(id: NodeId, founders: readonly NodeId[], around: Surroundings) {
     const nodeChance = around.nodeChance.split(id);
-    super(id, around, { disk: around.diskChance.split(id), node: nodeChance });
+    super(id, founders, around, { disk: around.diskChance.split(id), node: nodeChance });
     this.#peers = founders;
-    this.#isJoining = !founders.includes(id);
     this.#around = around;
     this.#clockChance = around.clockChance.split(id);
     this.#nodeChance = nodeChance;
@@ -77,12 +74,6 @@ export class SimNode extends Member {
 
   get requestsUnderWay(): number {
     return this.#writes.size + this.#reads.length;
-  }
-
-  /** Another, empty disk, as an operator would replace it: the next start is told whom to join. The process must have ended. */
-  replace(): void {
-    this.#isJoining = true;
-    this.wipe();
   }
 
   override wipe(): void {
@@ -174,8 +165,8 @@ export class SimNode extends Member {
     const driver = await openDriver(
       {
         id: this.id,
-        initialCluster: this.#isJoining ? [] : this.#peers,
-        seeds: this.#isJoining ? this.#peers : [],
+        initialCluster: this.isJoining ? [] : this.#peers,
+        seeds: this.isJoining ? this.#peers : [],
         newClusterId: () => `cluster-${nodeChance.below(1_000_000_000)}`,
         minFreeBytes: 1_000,
         snapshotMinBytes: profile.snapshotMinBytes,
@@ -280,34 +271,17 @@ export class SimNode extends Member {
 
   #onConditionChanged(process: SimulatedProcess, condition: NodeCondition, reason: string | undefined): void {
     if (this.process !== process) return;
-    const { world, trace, counters, checker } = this.#around;
-    trace.event(
-      world.nowUs,
-      this.id,
-      'is',
-      () => `${condition}${reason === undefined ? '' : `: ${reason}`}`,
-      condition.length,
-    );
-    if (this.#condition === 'removed' && condition === 'serving') counters.add('told removed, and led again');
+    if (this.#condition === 'removed' && condition === 'serving')
+      this.#around.counters.add('told removed, and led again');
     this.#condition = condition;
-    if (condition === 'damaged') {
-      counters.add('damaged node refused');
-      if (/rolled back/.test(reason ?? '')) counters.add('rolled-back directory refused');
-      checker.refused(this.id, reason ?? '');
-    } else if (condition === 'disk-full') counters.add('node left a full disk');
+    this.conditioned(condition, reason ?? '');
     // `stopped` after an error of the device; a stop that was asked for ends by itself.
     if (condition === 'stopped' && !this.isStopping)
-      world.in(0, () => this.process === process && this.exit(reason ?? ''));
+      this.#around.world.in(0, () => this.process === process && this.exit(reason ?? ''));
   }
 
   protected override ending(how: Ending): void {
-    const { counters } = this.#around;
-    const status = this.#driver?.status();
-    if (how === 'goodbye') return;
-    if (status !== undefined && status.configuration.outgoing.length > 0)
-      counters.add('crash inside a joint configuration');
-    if (status?.transferringTo !== undefined) counters.add('transfer lost midway');
-    if (this.#reads.length > 0) counters.add('leader change with reads under way');
+    if (how !== 'goodbye' && this.#reads.length > 0) this.#around.counters.add('leader change with reads under way');
   }
 
   protected override ended(_process: SimulatedProcess, how: Ending): void {

@@ -1,4 +1,4 @@
-import { type NodeId, nodeId, quorumVote } from '@lockd/raft';
+import { type NodeId, nodeId } from '@lockd/raft';
 import type { PeerPayload } from '@lockd/raft/node';
 import type { Limits, Print, SimulationRequest, SimulationResult, Strike } from '../simulation.ts';
 import { limited, restlessParts } from '../world/calm.ts';
@@ -11,6 +11,7 @@ import { Violation } from '../world/violation.ts';
 import type { World } from '../world/world.ts';
 import { RaftChecker } from './checker.ts';
 import { Clients } from './clients.ts';
+import { drawCore, NOT_JUDGED } from './core.ts';
 import { FAULTS, Faults } from './faults.ts';
 import { inWords } from './member.ts';
 import { drawProfile, type Profile, RAFT_CALM } from './profile.ts';
@@ -18,9 +19,6 @@ import { SimNode, type Surroundings } from './sim-node.ts';
 
 /** After that a healed quorum has so many longest election time-outs to serve. */
 const LIVENESS_TIMEOUTS = 40;
-
-/** Counts runs whose liveness says nothing: no quorum is left that could be healed. Their safety is checked like any other's. */
-export const NOT_JUDGED = 'liveness not judged: no quorum is left';
 
 /** One run of a whole Raft cluster, from one seed. */
 export function simulateRaft(request: SimulationRequest, print?: Print): Promise<SimulationResult> {
@@ -110,7 +108,7 @@ class RaftSimulation implements Run {
    * quorum has to serve within a bound, and everyone in it has to catch up.
    */
   async conclude(): Promise<void> {
-    const core = this.#drawCore();
+    const core = drawCore(this.#nodes, this.#faults.lost, this.#checker, this.#chance);
     if (core === undefined) {
       this.#counters.add(NOT_JUDGED, 1);
       this.#trace.event(this.#world.nowUs, 'nemesis', 'has destroyed more than a cluster can lose');
@@ -184,29 +182,6 @@ class RaftSimulation implements Run {
   #isHeard(node: SimNode): boolean {
     const { network } = this.#around;
     return this.#nodes.every((leader) => !leader.isLeader || !network.cuts.has(node.id, leader.id));
-  }
-
-  /**
-   * As few nodes as may be, sometimes, but a quorum of every configuration that may count. None where members were
-   * removed after others had lost their data: what was a minority then may be half of the rest.
-   */
-  #drawCore(): SimNode[] | undefined {
-    const configurations = this.#checker.possibleConfigurations();
-    let core = this.#nodes.filter((node) => !this.#faults.lost.has(node));
-    // Healed before the cluster has founded itself: that may need any of them.
-    if (configurations.length === 0) return core;
-    const suffices = (some: readonly SimNode[]): boolean =>
-      configurations.every(
-        (configuration) =>
-          quorumVote(configuration, (id) => some.some((node) => node.id === id && node.durable.lastIndex > 0)) ===
-          'won',
-      );
-    if (!suffices(core)) return undefined;
-    for (const node of this.#chance.sample(core, this.#chance.below(core.length))) {
-      const smaller = core.filter((other) => other !== node);
-      if (suffices(smaller)) core = smaller;
-    }
-    return core;
   }
 
   #calm(core: readonly SimNode[]): void {

@@ -23,7 +23,7 @@ export class ClientClock implements Clock {
 
   now(): { readonly monotonicMs: number; readonly wallMs: number } {
     const monotonicMs = this.#process.nowMs();
-    return { monotonicMs, wallMs: WALL_ORIGIN_MS + monotonicMs + this.jumpedMs };
+    return { monotonicMs, wallMs: WALL_ORIGIN_MS + monotonicMs + this.#process.sleptMs + this.jumpedMs };
   }
 
   after(delayMs: number, callback: () => void): () => void {

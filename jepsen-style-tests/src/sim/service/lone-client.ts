@@ -19,6 +19,11 @@ export abstract class LoneClient {
     this.#around = around;
   }
 
+  /** Whether it has been started. */
+  get hasStarted(): boolean {
+    return this.#process !== undefined;
+  }
+
   start(): void {
     const { world } = this.#around;
     const process = new SimulatedProcess(this.host, world, { originMs: 0, ratePpm: 0 });

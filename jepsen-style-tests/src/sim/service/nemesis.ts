@@ -1,12 +1,17 @@
-import type { TraceEvent } from '@lockd/raft';
+import { membersOf, type TraceEvent } from '@lockd/raft';
+import { Losses } from '../raft/losses.ts';
+import { LostData } from '../raft/lost-data.ts';
+import type { MemberSurroundings } from '../raft/member.ts';
 import { FOR_EVER_US, MemberFaults, SECOND_US } from '../raft/member-faults.ts';
+import { Membership } from '../raft/membership.ts';
 import type { Limits, Strike } from '../simulation.ts';
 import type { Chance } from '../world/chance.ts';
 import { CHAOS_US } from '../world/run.ts';
-import { type Drawn, type StrikeSurroundings, Strikes } from '../world/strikes.ts';
+import { type Drawn, Strikes } from '../world/strikes.ts';
+import type { CrowdClient } from './crowd-client.ts';
 import type { Internet } from './internet.ts';
 import type { ServiceProfile } from './profile.ts';
-import type { ServiceNode } from './service-node.ts';
+import { clientUrlOf, peerAddressOf, type ServiceNode } from './service-node.ts';
 import type { SimClient } from './sim-client.ts';
 
 export const SERVICE_FAULTS: readonly string[] = [
@@ -22,7 +27,14 @@ export const SERVICE_FAULTS: readonly string[] = [
   'all nodes down at once',
   'node paused',
   'leader stalled beyond the TTL',
+  'node suspended',
   'disk stalled',
+  'slow disk',
+  'write error',
+  'full disk',
+  'membership change',
+  'bit rot',
+  'wiped directory',
   'segments lost',
   'slow network',
   'leadership handed over',
@@ -37,12 +49,14 @@ export const SERVICE_FAULTS: readonly string[] = [
   'client stalled beyond the TTL',
   'client wakes up at the last moment',
   'client behind a follower that is not heard',
+  'client suspended',
   'client killed',
   'client without power',
   'client wall clock set',
+  'crowd of acquires',
 ];
 
-export interface NemesisSurroundings extends StrikeSurroundings {
+export interface NemesisSurroundings extends MemberSurroundings {
   readonly internet: Internet;
   readonly profile: ServiceProfile;
 }
@@ -52,8 +66,12 @@ export class ServiceNemesis {
   readonly #around: NemesisSurroundings;
   readonly #nodes: readonly ServiceNode[];
   readonly #clients: readonly SimClient[];
+  readonly #crowd: CrowdClient;
   readonly #strikes: Strikes;
   readonly #members: MemberFaults<ServiceNode>;
+  readonly #losses: Losses<ServiceNode>;
+  readonly #lostData: LostData<ServiceNode>;
+  readonly #membership: Membership<ServiceNode>;
   readonly #gone = new Set<SimClient>();
   /** See `#hideBehindFollower`. */
   #hidden:
@@ -64,6 +82,7 @@ export class ServiceNemesis {
     around: NemesisSurroundings,
     nodes: readonly ServiceNode[],
     clients: readonly SimClient[],
+    crowd: CrowdClient,
     chance: Chance,
     ambushChance: Chance,
     limits: Limits,
@@ -71,6 +90,7 @@ export class ServiceNemesis {
     this.#around = around;
     this.#nodes = nodes;
     this.#clients = clients;
+    this.#crowd = crowd;
     const { profile } = around;
     this.#strikes = new Strikes(around, {
       enabled: SERVICE_FAULTS.filter((fault) => profile.faults.has(fault)),
@@ -81,6 +101,18 @@ export class ServiceNemesis {
       limits,
     });
     this.#members = new MemberFaults(around.world, this.#strikes, nodes);
+    this.#losses = new Losses(around.checker, nodes);
+    const founders = nodes.slice(0, profile.nodes);
+    this.#lostData = new LostData(around, this.#strikes, this.#members, this.#losses, founders);
+    this.#membership = new Membership(around, this.#strikes, nodes, this.#losses, chance.split('operator'), {
+      replaced: () => undefined,
+      tended: (leader) => this.#giveAddresses(leader),
+    });
+  }
+
+  /** Nodes that the cluster cannot count on any more. */
+  get lost(): ReadonlySet<ServiceNode> {
+    return this.#losses.lost;
   }
 
   /** What came about, in order. */
@@ -89,13 +121,22 @@ export class ServiceNemesis {
   }
 
   start(): void {
-    this.#strikes.start((strike) => this.#strike(strike));
+    this.#strikes.start((strike) => {
+      this.#strike(strike);
+      this.#membership.care();
+    });
+    this.#membership.operate();
   }
 
   /** Ends every fault that lasts, and starts no new ones. */
   heal(): void {
     this.#strikes.end();
     this.#around.internet.mendAll();
+  }
+
+  /** See `Membership.tend`. */
+  tend(): void {
+    this.#membership.tend();
   }
 
   /** Leaves it broken for the rest of the run, and whoever restarts nodes lets it lie. */
@@ -187,7 +228,33 @@ export class ServiceNemesis {
     const client = chance.pick(this.#clients);
     const lastsUs = chance.pick([50_000, 300_000, SECOND_US, 3 * SECOND_US, 8 * SECOND_US]);
     const beyondTtlUs = profile.ttlMs * chance.between(1_100, 2_000);
-    this.#strikes.struck(strike);
+    switch (fault) {
+      // These come about only where they can be borne.
+      case 'membership change':
+        if (leader.isLeader) this.#membership.change(leader, strike);
+        return;
+      case 'bit rot':
+        this.#lostData.rot(node, strike);
+        return;
+      case 'wiped directory':
+        this.#lostData.wipe(node, strike);
+        return;
+      case 'crowd of acquires':
+        // Rarely, and once: it costs as much as everything else.
+        if (this.#crowd.hasStarted || !chance.oneIn(8)) return;
+        this.#strikes.struck(strike);
+        this.#crowd.start();
+        return;
+      case 'client suspended':
+        if (client.suspend(chance.between(200_000, 2 * beyondTtlUs))) this.#strikes.struck(strike);
+        return;
+      case 'client wall clock set':
+        if (client.setWallClock(chance.pick([-3_600_000, -1_000, 300, 5_000, 86_400_000])))
+          this.#strikes.struck(strike);
+        return;
+      default:
+        this.#strikes.struck(strike);
+    }
     switch (fault) {
       case 'node isolated':
         this.#cutFromNodes(chance.oneIn(2) ? leader : node, 'both', lastsUs);
@@ -238,6 +305,18 @@ export class ServiceNemesis {
         break;
       case 'disk stalled':
         this.#members.stallDisk(chance.oneIn(2) ? leader : node, chance.between(50_000, 3 * SECOND_US));
+        break;
+      case 'node suspended':
+        this.#members.suspend(chance.oneIn(2) ? leader : node, chance.between(200_000, 2 * beyondTtlUs));
+        break;
+      case 'slow disk':
+        this.#members.slowDisk(node, chance, lastsUs);
+        break;
+      case 'write error':
+        this.#members.failWrite(chance.oneIn(3) ? leader : node, chance);
+        break;
+      case 'full disk':
+        this.#members.fillDisk(chance.oneIn(2) ? leader : node, chance, lastsUs);
         break;
       case 'segments lost':
         this.#strikes.raise(internet.shape, 'retransmitPerMille', chance.pick([20, 100]), lastsUs);
@@ -303,9 +382,6 @@ export class ServiceNemesis {
           if (!this.#gone.has(client)) client.start();
         });
         break;
-      case 'client wall clock set':
-        client.setWallClock(chance.pick([-3_600_000, -1_000, 300, 5_000, 86_400_000]));
-        break;
       default:
         throw new Error(`nobody knows how to inject ${fault}`);
     }
@@ -367,6 +443,18 @@ export class ServiceNemesis {
       this.#strikes.later(lastsUs, () => {
         if (this.#hidden === hidden) this.#hidden = undefined;
       });
+    });
+  }
+
+  /** What an operator says with `member add`: where a member is reached that nobody was started with. */
+  #giveAddresses(leader: ServiceNode): void {
+    leader.process?.arrive(() => {
+      const { driver, status } = leader;
+      if (driver === undefined || status?.role !== 'leader' || !status.isReady) return;
+      for (const id of membersOf(status.configuration)) {
+        if (driver.addressOf(id) !== undefined) continue;
+        driver.proposeAddress(id, { peer: peerAddressOf(id), client: clientUrlOf(id), isGiven: true });
+      }
     });
   }
 

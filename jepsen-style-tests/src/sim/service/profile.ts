@@ -5,6 +5,8 @@ import type { StreamShape } from './internet.ts';
 /** What a seed makes of the cluster, its clients and their surroundings. */
 export interface ServiceProfile {
   readonly nodes: number;
+  /** Nodes that are not members at first. */
+  readonly spares: number;
   readonly electionTimeoutMs: number;
   readonly heartbeatMs: number;
   readonly snapshotMinBytes: number;
@@ -35,6 +37,7 @@ export function drawServiceProfile(
   const share = chance.pick([250, 500, 750, 1000]);
   return {
     nodes: nodes ?? chance.pick([3, 3, 3, 3, 3, 4, 5, 5, 7]),
+    spares: chance.pick([0, 0, 1]),
     electionTimeoutMs,
     heartbeatMs: Math.floor(electionTimeoutMs / 5),
     snapshotMinBytes: chance.pick([4_000, 20_000, 1_000_000]),
@@ -65,5 +68,6 @@ export const SERVICE_CALM: CalmParts<ServiceProfile> = {
   syncs: ({ syncMinUs }) => ({ syncMaxUs: syncMinUs }),
   drift: () => ({ driftPpm: 0 }),
   snapshots: () => ({ snapshotMinBytes: 1_000_000 }),
+  spares: () => ({ spares: 0 }),
   lanes: () => ({ lanesPerClient: 1 }),
 };

@@ -1,12 +1,12 @@
-import { type ClientMessage, codecFor, PROTOCOL_VERSION, type RawMessage } from '@lockd/client/protocol';
+import type { ClientMessage } from '@lockd/client/protocol';
 import { Chance } from '../world/chance.ts';
 import type { Counters } from '../world/counters.ts';
 import type { SimulatedProcess } from '../world/process.ts';
 import type { World } from '../world/world.ts';
 import { workloadTime } from './client-parts.ts';
-import type { Internet, Party } from './internet.ts';
+import type { Internet } from './internet.ts';
 import { LoneClient } from './lone-client.ts';
-import type { SimulatedSocket } from './simulated-socket.ts';
+import { RawLink } from './raw-link.ts';
 
 interface RawSurroundings {
   readonly seed: number;
@@ -18,9 +18,6 @@ interface RawSurroundings {
   readonly nodes: readonly string[];
   readonly urlOf: (node: string) => string;
 }
-
-const PATIENCE_MS = 1500;
-const SUBPROTOCOL = 'lockd.v1.json';
 
 /**
  * Speaks the protocol by itself, as somebody else's client may: a cancel before its acquire, everything twice, an open
@@ -80,90 +77,6 @@ export class RawClient extends LoneClient {
 
   #dial(process: SimulatedProcess, node: string): RawLink {
     const { internet, urlOf, world } = this.#around;
-    const party: Party = { host: this.host, process, usesPromises: true };
-    return new RawLink(
-      internet.dial(party, node, urlOf(node), [SUBPROTOCOL]),
-      workloadTime(world, process, () => 1),
-    );
-  }
-}
-
-/** One connection: says hello, and can be waited for. */
-class RawLink {
-  readonly #socket: SimulatedSocket;
-  readonly #time: ReturnType<typeof workloadTime>;
-  readonly #codec = codecFor(SUBPROTOCOL);
-  readonly #waiting: {
-    readonly kinds: readonly string[];
-    readonly resolve: (message: RawMessage | undefined) => void;
-  }[] = [];
-  #welcome: RawMessage | undefined;
-  #isClosed = false;
-
-  constructor(socket: SimulatedSocket, time: ReturnType<typeof workloadTime>) {
-    this.#socket = socket;
-    this.#time = time;
-    socket.on('open', () =>
-      this.say([
-        'hello',
-        { version: PROTOCOL_VERSION, client: 'raw', credentials: null, clusterId: null, sessions: [] },
-      ]),
-    );
-    socket.on('message', (data: Buffer) => {
-      for (const message of this.#codec?.decode(data.toString()) ?? []) {
-        if (message[0] === 'welcome') this.#welcome = message;
-        this.#settle((kinds) => kinds.includes(message[0]), message);
-      }
-    });
-    socket.on('close', () => {
-      this.#isClosed = true;
-      this.#settle(() => true, undefined);
-    });
-  }
-
-  /** Of the log, when the connection was made. */
-  get index(): number {
-    return (this.#welcome?.[1] as { readonly index: number } | undefined)?.index ?? 0;
-  }
-
-  async isWelcome(): Promise<boolean> {
-    return this.#welcome !== undefined || (await this.hear('welcome')) !== undefined;
-  }
-
-  say(message: ClientMessage): void {
-    const codec = this.#codec;
-    if (codec !== undefined && !this.#isClosed) this.#socket.send(codec.encode([message]));
-  }
-
-  ask(message: ClientMessage, ...kinds: readonly string[]): Promise<RawMessage | undefined> {
-    this.say(message);
-    return this.hear(...kinds);
-  }
-
-  /** The next message of these kinds; undefined where none comes. */
-  hear(...kinds: readonly string[]): Promise<RawMessage | undefined> {
-    if (this.#isClosed) return Promise.resolve(undefined);
-    return new Promise((resolve) => {
-      const waiting = { kinds, resolve };
-      this.#waiting.push(waiting);
-      this.#time.after(PATIENCE_MS, () => {
-        const at = this.#waiting.indexOf(waiting);
-        if (at >= 0) this.#waiting.splice(at, 1);
-        resolve(undefined);
-      });
-    });
-  }
-
-  close(): void {
-    this.#isClosed = true;
-    this.#socket.close();
-  }
-
-  #settle(matches: (kinds: readonly string[]) => boolean, message: RawMessage | undefined): void {
-    for (const waiting of [...this.#waiting]) {
-      if (!matches(waiting.kinds)) continue;
-      this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-      waiting.resolve(message);
-    }
+    return new RawLink(world, internet, process, { host: this.host, node, url: urlOf(node) });
   }
 }

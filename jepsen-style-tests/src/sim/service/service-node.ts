@@ -1,6 +1,6 @@
 import type { EntryRun, LogIndex, NodeId, TraceEvent } from '@lockd/raft';
-import type { LogStorage, OpenDriver } from '@lockd/raft/node';
-import { decodeCommand, type LockTable, NodeService, OP, silentLogger } from 'lockd/service';
+import type { LogStorage, NodeCondition, OpenDriver } from '@lockd/raft/node';
+import { decodeCommand, type LockTable, NodeService, OP, type ServiceEnvironment, silentLogger } from 'lockd/service';
 import { type Ending, Member, type MemberSurroundings } from '../raft/member.ts';
 import type { Chance } from '../world/chance.ts';
 import type { ClockShape, SimulatedProcess } from '../world/process.ts';
@@ -8,6 +8,8 @@ import type { Internet, Party } from './internet.ts';
 import { ObservedMachine } from './observed-machine.ts';
 import type { ServiceProfile } from './profile.ts';
 import type { Truth } from './truth.ts';
+
+type LogFields = Parameters<ServiceEnvironment['log']['error']>[1];
 
 /** What the nodes of one simulation share. */
 export interface NodeSurroundings extends MemberSurroundings {
@@ -33,21 +35,31 @@ export function peerAddressOf(id: string): string {
   return `${id}:7201`;
 }
 
+function addressesOf(ids: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(ids.map((id) => [id, peerAddressOf(id)]));
+}
+
 /** A member that is a whole node. */
 export class ServiceNode extends Member {
-  readonly #members: readonly NodeId[];
+  readonly #founders: readonly NodeId[];
+  readonly #clockChance: Chance;
+  readonly #nodeChance: Chance;
   readonly #around: NodeSurroundings;
   readonly #ratePpm: number;
   /** Entries that end sessions, by index: the term of each. */
   readonly #storedEnds = new Map<number, number>();
   #service: NodeService | undefined;
 
-  constructor(id: NodeId, members: readonly NodeId[], around: NodeSurroundings) {
-    super(id, around, { disk: around.diskChance, node: around.nodeChance });
-    this.#members = members;
+  /** `founders`: the first members of the cluster. */
+  constructor(id: NodeId, founders: readonly NodeId[], around: NodeSurroundings) {
+    const nodeChance = around.nodeChance.split(id);
+    super(id, founders, around, { disk: around.diskChance.split(id), node: nodeChance });
+    this.#founders = founders;
     this.#around = around;
+    this.#clockChance = around.clockChance.split(id);
+    this.#nodeChance = nodeChance;
     const { driftPpm } = around.profile;
-    this.#ratePpm = driftPpm === 0 ? 0 : around.clockChance.between(-driftPpm, driftPpm);
+    this.#ratePpm = driftPpm === 0 ? 0 : this.#clockChance.between(-driftPpm, driftPpm);
   }
 
   get service(): NodeService | undefined {
@@ -59,7 +71,7 @@ export class ServiceNode extends Member {
   }
 
   protected override clockShape(): ClockShape {
-    return { originMs: this.#around.clockChance.below(1_000_000), ratePpm: this.#ratePpm };
+    return { originMs: this.#clockChance.below(1_000_000), ratePpm: this.#ratePpm };
   }
 
   protected override starting(): void {
@@ -67,20 +79,28 @@ export class ServiceNode extends Member {
   }
 
   protected override async open(process: SimulatedProcess, storage: LogStorage): Promise<void> {
-    const { world, profile, internet, nodeChance } = this.#around;
+    const { world, profile, internet } = this.#around;
+    const nodeChance = this.#nodeChance;
+    const others = this.#founders.filter((id) => id !== this.id);
     const party: Party = { host: this.id, process, usesPromises: false };
     const { clock } = process;
     const service = await NodeService.open(
       {
         name: this.id,
         dataDir: '/simulated',
-        initialCluster: new Map(this.#members.map((id) => [id, peerAddressOf(id)])),
+        initialCluster: addressesOf(this.isJoining ? [] : this.#founders),
+        join: this.isJoining ? addressesOf(others) : undefined,
         electionTimeoutMs: profile.electionTimeoutMs,
         heartbeatMs: profile.heartbeatMs,
         snapshotMinBytes: profile.snapshotMinBytes,
       },
       {
-        log: { ...silentLogger, info: (text) => this.#log(process, text), warn: (text) => this.#log(process, text) },
+        log: {
+          ...silentLogger,
+          info: (text) => this.#log(process, text),
+          warn: (text) => this.#log(process, text),
+          error: (text, fields) => this.#complain(process, text, fields),
+        },
         clock: {
           nowMs: () => clock.nowMs(),
           after: (delayMs, callback) => clock.after(delayMs, callback),
@@ -164,6 +184,14 @@ export class ServiceNode extends Member {
 
   #log(process: SimulatedProcess, text: string): void {
     if (this.process === process) this.say('says', () => text, text.length);
+  }
+
+  /** A node that does not take part says so, and why. */
+  #complain(process: SimulatedProcess, text: string, fields: LogFields = {}): void {
+    if (this.process !== process) return;
+    const { condition, reason } = fields;
+    if (typeof condition !== 'string') this.#log(process, text);
+    else this.guarded(() => this.conditioned(condition as NodeCondition, String(reason ?? '')));
   }
 
   protected override ending(): void {

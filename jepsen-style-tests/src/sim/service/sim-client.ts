@@ -179,9 +179,21 @@ export class SimClient {
     this.#process?.wakeUp();
   }
 
-  setWallClock(byMs: number): void {
+  /** Its host is suspended; whether it may be: one of its clocks has to show it (docs/guarantees.md). */
+  suspend(us: number): boolean {
+    if (this.#process === undefined || (this.#clock?.jumpedMs ?? 0) < 0) return false;
+    this.#say('is suspended', `for ${Math.floor(us / 1000)} ms`, us);
+    this.#process.suspend(us);
+    this.#stalledUntilUs = Math.max(this.#stalledUntilUs, this.#around.world.nowUs + us);
+    return true;
+  }
+
+  /** Not back where a suspension shows on this clock only. */
+  setWallClock(byMs: number): boolean {
+    if (byMs < 0 && (this.#process?.sleptMs ?? 0) > 0) return false;
     this.#say('sets its wall clock', `by ${byMs} ms`, byMs);
     if (this.#clock !== undefined) this.#clock.jumpedMs += byMs;
+    return true;
   }
 
   /** Its lanes begin nothing new, and it ends when they are through. */

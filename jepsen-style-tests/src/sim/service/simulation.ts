@@ -3,6 +3,7 @@ import { Collector } from '../../jepsen/collector.ts';
 import { judgeRun } from '../../jepsen/run-checks.ts';
 import { WORKLOADS, type WorkloadName } from '../../workload/messages.ts';
 import { RaftChecker } from '../raft/checker.ts';
+import { drawCore, NOT_JUDGED } from '../raft/core.ts';
 import { inWords } from '../raft/member.ts';
 import type { Limits, Print, SimulationRequest, SimulationResult, Strike } from '../simulation.ts';
 import { limited, restlessParts } from '../world/calm.ts';
@@ -14,6 +15,7 @@ import { Violation } from '../world/violation.ts';
 import type { World } from '../world/world.ts';
 import { Beliefs } from './beliefs.ts';
 import { BoundClient } from './bound-client.ts';
+import { CrowdClient } from './crowd-client.ts';
 import { Internet } from './internet.ts';
 import { SERVICE_FAULTS, ServiceNemesis } from './nemesis.ts';
 import { drawServiceProfile, SERVICE_CALM, type ServiceProfile } from './profile.ts';
@@ -54,6 +56,7 @@ class ServiceSimulation implements Run {
   readonly #counters: Counters;
   readonly #profile: ServiceProfile;
   readonly #chance: Chance;
+  readonly #checker = new RaftChecker();
   readonly #internet: Internet;
   readonly #collector = new Collector();
   readonly #beliefs: Beliefs;
@@ -61,6 +64,7 @@ class ServiceSimulation implements Run {
   readonly #nodes: readonly ServiceNode[];
   readonly #clients: readonly SimClient[];
   readonly #raw: RawClient;
+  readonly #crowd: CrowdClient;
   readonly #bound: readonly BoundClient[];
   readonly #nemesis: ServiceNemesis;
   /** Nothing was left out that work needs. */
@@ -77,7 +81,7 @@ class ServiceSimulation implements Run {
     this.#chance = Chance.of(seed, 'service end');
     const internet = new Internet(world, Chance.of(seed, 'internet'), profile.streams, counters);
     this.#internet = internet;
-    const checker = new RaftChecker();
+    const checker = this.#checker;
     this.#beliefs = new Beliefs(
       world,
       profile,
@@ -104,7 +108,12 @@ class ServiceSimulation implements Run {
       onOldEnds: (node) => this.#nemesis.onOldEnds(node),
     };
     const members = Array.from({ length: profile.nodes }, (_, position): NodeId => nodeId(`n${position + 1}`));
-    this.#nodes = members.map((id) => new ServiceNode(id, members, nodes));
+    const spares = Array.from(
+      { length: profile.spares },
+      (_, position): NodeId => nodeId(`n${profile.nodes + position + 1}`),
+    );
+    const all = [...members, ...spares];
+    this.#nodes = all.map((id) => new ServiceNode(id, members, nodes));
     const lanes = Chance.of(seed, 'service lanes');
     const kinds = lanes.sample(LANE_NAMES, lanes.between(3, LANE_NAMES.length));
     this.#clients = Array.from(
@@ -118,7 +127,7 @@ class ServiceSimulation implements Run {
           internet,
           profile,
           collector: this.#collector,
-          endpoints: members.map(clientUrlOf),
+          endpoints: all.map(clientUrlOf),
           onReceived: (client) => this.#beliefs.received(client),
         }),
     );
@@ -128,7 +137,17 @@ class ServiceSimulation implements Run {
       counters,
       internet,
       ttlMs: profile.ttlMs,
-      nodes: members,
+      nodes: all,
+      urlOf: clientUrlOf,
+    });
+    this.#crowd = new CrowdClient('m1', {
+      seed,
+      world,
+      counters,
+      internet,
+      truth: this.#truth,
+      ttlMs: profile.ttlMs,
+      nodes: all,
       urlOf: clientUrlOf,
     });
     this.#bound = ['b1', 'b2'].map(
@@ -139,13 +158,14 @@ class ServiceSimulation implements Run {
           counters,
           internet,
           ttlMs: profile.ttlMs,
-          endpoints: members.map(clientUrlOf),
+          endpoints: all.map(clientUrlOf),
         }),
     );
     this.#nemesis = new ServiceNemesis(
-      { world, trace, counters, internet, profile },
+      { world, trace, counters, checker, internet, profile },
       this.#nodes,
       this.#clients,
+      this.#crowd,
       Chance.of(seed, 'service faults'),
       Chance.of(seed, 'service ambushes'),
       limits,
@@ -171,18 +191,22 @@ class ServiceSimulation implements Run {
   }
 
   async conclude(): Promise<void> {
-    await this.#liveness();
-    this.#judge();
+    const core = drawCore(this.#nodes, this.#nemesis.lost, this.#checker, this.#chance);
+    if (core !== undefined) await this.#liveness(core);
+    else {
+      this.#counters.add(NOT_JUDGED);
+      this.#trace.event(this.#world.nowUs, 'nemesis', 'has destroyed more than a cluster can lose');
+    }
+    for (const node of this.#nodes) node.takeCounters();
+    this.#judge(core !== undefined);
   }
 
   /**
    * A quorum is healed and every other fault stays, clients that vanish among them: whoever is left gets served, and what
    * the vanished held comes free.
    */
-  async #liveness(): Promise<void> {
+  async #liveness(core: readonly ServiceNode[]): Promise<void> {
     const { electionTimeoutMs, ttlMs, streams } = this.#profile;
-    const majority = Math.floor(this.#nodes.length / 2) + 1;
-    const core = this.#chance.sample(this.#nodes, this.#chance.between(majority, this.#nodes.length));
     const rest = this.#nodes.filter((node) => !core.includes(node));
     const gone = this.#clients.filter((_client, position) => position > 0 && this.#chance.oneIn(3));
     const left = this.#clients.filter((client) => !gone.includes(client));
@@ -197,6 +221,11 @@ class ServiceSimulation implements Run {
       core.length,
     );
     this.#internet.shape.extraDelayUs = 0;
+    const tend = (): void => {
+      this.#nemesis.tend();
+      this.#world.in(500_000, tend);
+    };
+    tend();
     for (const node of rest)
       this.#nemesis.leave(node, this.#chance.pick(['dead', 'dark', 'cut off', 'mute', 'frozen']));
     for (const client of gone) this.#nemesis.vanish(client, this.#chance.pick(['dead', 'dark', 'cut off', 'frozen']));
@@ -212,6 +241,7 @@ class ServiceSimulation implements Run {
     await this.#world.run(this.#world.nowUs + CALM_US);
     for (const client of left) client.finish();
     this.#raw.finish();
+    this.#crowd.finish();
     for (const client of this.#bound) client.finish();
     const boundMs = serveMs + LONGEST_WAIT_MS + 2 * ttlMs;
     const areDone = (): boolean => left.every((client) => client.isDone);
@@ -236,11 +266,10 @@ class ServiceSimulation implements Run {
         'expiry upper bound',
         `${JSON.stringify(this.#truth.table.counters())} ${freedMs} ms after everybody has left`,
       );
-    for (const node of this.#nodes) node.takeCounters();
   }
 
   /** The history of all clients, before the judge of the real processes. */
-  #judge(): void {
+  #judge(isServed: boolean): void {
     for (const client of this.#clients) if (!client.isDone) this.#collector.died(client.name);
     this.#collector.completeThefts();
     const { lines } = this.#collector;
@@ -267,7 +296,7 @@ class ServiceSimulation implements Run {
       const story = failures[0]?.story.join('\n') ?? '';
       throw new Violation(check, story === '' ? summary : `${summary}\n${story}`);
     }
-    if (this.#isWhole && this.#asked < MIN_OPERATIONS)
+    if (isServed && this.#isWhole && this.#asked < MIN_OPERATIONS)
       throw new Violation('enough happens', `clients asked ${this.#asked} times, and ${MIN_OPERATIONS} are the least`);
   }
 

@@ -27,6 +27,9 @@ export class SimulatedProcess {
   readonly #shape: ClockShape;
   #isAlive = true;
   #stalledUntilUs = 0;
+  /** While its host is suspended, the monotonic clock stands still. */
+  #sleep = { fromUs: 0, toUs: 0 };
+  #sleptBeforeUs = 0;
   #planned: Scheduled | undefined;
   #dueTimers: DueTimer[] = [];
   #arrivals: (() => void)[] = [];
@@ -62,7 +65,7 @@ export class SimulatedProcess {
   /** Whole milliseconds of this process's clock. */
   nowMs(): number {
     const { originMs, ratePpm } = this.#shape;
-    const elapsedUs = this.#world.nowUs - this.#startUs;
+    const elapsedUs = this.#world.nowUs - this.#startUs - this.#sleptUs();
     return originMs + Math.floor((elapsedUs * (1_000_000 + ratePpm)) / 1_000_000_000);
   }
 
@@ -78,7 +81,22 @@ export class SimulatedProcess {
     this.#stalledUntilUs = Math.max(this.#stalledUntilUs, this.#world.nowUs + durationUs);
   }
 
+  /** The host is suspended, for so long: the loop stands still, and the monotonic clock with it. */
+  suspend(durationUs: number): void {
+    const { nowUs } = this.#world;
+    this.#sleptBeforeUs = this.#sleptUs();
+    this.#sleep = { fromUs: nowUs, toUs: Math.max(this.#sleep.toUs, nowUs + durationUs) };
+    this.stall(durationUs);
+  }
+
+  /** By how much its monotonic clock is behind because of that. */
+  get sleptMs(): number {
+    return Math.floor(this.#sleptUs() / 1000);
+  }
+
   wakeUp(): void {
+    this.#sleptBeforeUs = this.#sleptUs();
+    this.#sleep = { fromUs: 0, toUs: 0 };
     this.#stalledUntilUs = 0;
     this.#planned?.cancel();
     this.#planned = undefined;
@@ -95,18 +113,32 @@ export class SimulatedProcess {
   #after(delayMs: number, callback: () => void): () => void {
     const { originMs, ratePpm } = this.#shape;
     const dueMs = this.nowMs() + Math.max(0, Math.ceil(delayMs));
-    // The first microsecond at which `nowMs` shows the time.
-    const elapsedUs = Math.ceil(((dueMs - originMs) * 1_000_000_000) / (1_000_000 + ratePpm));
     const timer: DueTimer = { callback, isCancelled: false };
-    const scheduled = this.#world.at(this.#startUs + elapsedUs, () => {
-      if (!this.#isAlive) return;
-      this.#dueTimers.push(timer);
-      this.#loop();
-    });
+    let scheduled: Scheduled | undefined;
+    const plan = (): void => {
+      // The first microsecond at which `nowMs` shows the time, unless the host sleeps before that.
+      const elapsedUs = Math.ceil(((dueMs - originMs) * 1_000_000_000) / (1_000_000 + ratePpm));
+      const asleepUs = this.#sleptUs() + Math.max(0, this.#sleep.toUs - this.#world.nowUs);
+      scheduled = this.#world.at(this.#startUs + elapsedUs + asleepUs, () => {
+        if (!this.#isAlive) return;
+        if (this.nowMs() < dueMs) {
+          plan();
+          return;
+        }
+        this.#dueTimers.push(timer);
+        this.#loop();
+      });
+    };
+    plan();
     return () => {
       timer.isCancelled = true;
-      scheduled.cancel();
+      scheduled?.cancel();
     };
+  }
+
+  #sleptUs(): number {
+    const { fromUs, toUs } = this.#sleep;
+    return this.#sleptBeforeUs + Math.min(this.#world.nowUs, toUs) - Math.min(this.#world.nowUs, fromUs);
   }
 
   #loop(): void {
