@@ -180,7 +180,7 @@ export function endWaiting(state: TableState, request: LockRequest, reason: EndR
   const { session, handle } = request;
   leaveQueue(state, request);
   state.touchSession(session);
-  session.requests.delete(handle);
+  session.requests.delete(request);
   if (reason === 'done') {
     state.done(session, handle, { done: true });
   } else {
@@ -201,7 +201,7 @@ export function releaseGrant(state: TableState, request: LockRequest): void {
   const { session, handle } = request;
   state.touchSession(session);
   state.touchRequest(request);
-  session.requests.delete(handle);
+  session.requests.delete(request);
   session.answers.set(handle, endedAnswer('cancelled'));
   state.heldCount--;
   const root = extra.root;
@@ -238,7 +238,7 @@ export function endHold(
   state.touchRequest(request);
   if ((request.flags & FLAG.orphan) === 0) {
     state.heldCount--;
-    session.requests.delete(handle);
+    session.requests.delete(request);
     session.answers.set(handle, endedAnswer(reason ?? 'cancelled'));
     if (reason !== undefined) state.sink.ended(session.id, handle, reason);
   } else {
@@ -253,7 +253,7 @@ export function endHold(
   for (const child of extra.children) {
     state.touchRequest(child);
     state.heldCount--;
-    session.requests.delete(child.handle);
+    session.requests.delete(child);
     session.answers.set(child.handle, endedAnswer(reason ?? 'cancelled'));
     if (reason !== undefined) state.sink.ended(session.id, child.handle, reason);
   }

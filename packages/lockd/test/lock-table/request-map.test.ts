@@ -1,9 +1,12 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { encodeCommand, MODE, OP } from '../../src/lock-table/command.ts';
 import { LockRequest } from '../../src/lock-table/lock-request.ts';
+import { LockTable } from '../../src/lock-table/lock-table.ts';
 import { NameRecord } from '../../src/lock-table/name-record.ts';
 import { RequestMap } from '../../src/lock-table/request-map.ts';
 import { NOBODY } from '../../src/lock-table/session.ts';
+import { SILENT_SINK } from '../../src/lock-table/state.ts';
 
 function request(handle: number): LockRequest {
   return new LockRequest(NOBODY, handle, new NameRecord(`${handle}`), 0, 0, 0, undefined, 0);
@@ -26,7 +29,7 @@ describe('the requests of a session', () => {
             requests.add(added);
             expected.set(handle, added);
           } else if (what === 'delete') {
-            requests.delete(handle);
+            requests.delete(expected.get(handle) ?? request(handle));
             expected.delete(handle);
           }
           expect(requests.size).toBe(expected.size);
@@ -56,12 +59,40 @@ describe('the requests of a session', () => {
           if (step.do === 'look') Array.from(requests.after(step.handle));
           else if (step.do === 'add' && found === undefined) requests.add(request(step.handle));
           else if (step.do === 'delete' && found !== undefined) {
-            requests.delete(step.handle);
+            requests.delete(found);
             stayed.delete(found);
           }
         }
         expect([...stayed].filter((one) => !visited.has(one))).toEqual([]);
       }),
     );
+  });
+
+  test('are not looked at for deadlines where a session has plain locks only', () => {
+    const table = new LockTable();
+    let index = 0;
+    const apply = (command: Parameters<typeof encodeCommand>[0]): void =>
+      table.applyEntry(encodeCommand(command), ++index, 1, SILENT_SINK);
+    const deadlines = (): string[] => {
+      const found: string[] = [];
+      table.forEachDeadline((kind, session, handle) => found.push(`${kind} ${session}:${handle}`));
+      return found;
+    };
+    for (const nonce of ['a', 'b', 'c', 'd']) apply([OP.open, nonce, 15_000, 0, 0, []]);
+    for (let seq = 1; seq <= 100; seq++) apply([OP.acquire, 1, 1, seq, seq - 1, `x${seq}`, 0]);
+    const look = vi.spyOn(RequestMap.prototype, 'forEach');
+    expect(deadlines()).toEqual([]);
+    expect(look).not.toHaveBeenCalled();
+    apply([OP.acquire, 2, 1, 1, 0, 'x1', 1000]);
+    apply([OP.acquire, 3, 1, 1, 0, 'leased', 0, 5000, [MODE.exclusive, 0, 0, 0, 0, [], [], [], 0, '']]);
+    apply([OP.acquire, 4, 1, 1, 0, 'capped', 0, 0, [MODE.exclusive, 0, 7000, 0, 0, [], [], [], 0, '']]);
+    expect(deadlines().sort()).toEqual(['lease 3:1', 'max-hold 4:1', 'wait 2:1']);
+    expect(look).toHaveBeenCalledTimes(3);
+    apply([OP.cancel, 2, 1, 2, 1, 1]);
+    apply([OP.release, 3, 1, 2, 1, 1]);
+    apply([OP.release, 4, 1, 2, 1, 1]);
+    expect(deadlines()).toEqual([]);
+    expect(look).toHaveBeenCalledTimes(3);
+    look.mockRestore();
   });
 });
