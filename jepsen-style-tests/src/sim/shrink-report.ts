@@ -21,7 +21,7 @@ export async function reportShrunk(
   const again = await simulate(shrunk.request, outline.print);
   if (again.traceHash !== shrunk.result.traceHash)
     throw new Error(`the shrunk run is another one when it is run again: ${JSON.stringify(shrunk.request)}`);
-  for (const line of outline.lines()) print(line);
+  for (const line of outline.lines(again.failure?.message)) print(line);
   const sizes: readonly (readonly [string, (result: SimulationResult) => string | number])[] = [
     ['faults', ({ strikes }) => strikes.length],
     ['simulated seconds', ({ simulatedMs }) => simulatedMs / 1000],

@@ -40,13 +40,21 @@ export class TransportTap implements Transport {
   readonly #recent: (readonly [atNs: number, what: string, message: readonly unknown[]])[] = [];
   /** When each operation without an answer was last sent. */
   readonly #unanswered = new Map<string, number>();
+  readonly #onPassed: ((what: 'sent' | 'got', message: readonly unknown[]) => void) | undefined;
   #disconnects = 0;
   #heardUntilNs = -Infinity;
 
-  constructor(inner: Transport, links: Readonly<Record<string, string>>, time: Pick<Time, 'nowNs'>) {
+  /** `onPassed`: for each message as it is sent or received. */
+  constructor(
+    inner: Transport,
+    links: Readonly<Record<string, string>>,
+    time: Pick<Time, 'nowNs'>,
+    onPassed?: (what: 'sent' | 'got', message: readonly unknown[]) => void,
+  ) {
     this.#inner = inner;
     this.#links = links;
     this.#time = time;
+    this.#onPassed = onPassed;
   }
 
   /** How many connections have ended so far, or were given up. */
@@ -125,6 +133,7 @@ export class TransportTap implements Transport {
         const atNs = this.#time.nowNs();
         for (const message of codec.decode(frame)) {
           this.#remember(atNs, 'got', message);
+          this.#onPassed?.('got', message);
           this.#received(message, atNs);
         }
         handler.onFrame(frame);
@@ -140,6 +149,7 @@ export class TransportTap implements Transport {
         const atNs = this.#time.nowNs();
         for (const message of codec.decode(frame)) {
           this.#remember(atNs, 'sent', message);
+          this.#onPassed?.('sent', message);
           this.#sent(message, atNs);
         }
         connection.send(frame);

@@ -22,6 +22,28 @@ test('an outline of a short run is the run', () => {
   expect(outline.lines()).toEqual(lines);
 });
 
+test('where a failure is about a client, an outline tells what was said about the same lock and session, and little else', () => {
+  const outline = new Outline();
+  const say = (who: string, what: string, details: string): void =>
+    outline.print(`${who} ${what} ${details}`, who, what);
+  say('log', 'grants', 'exclusive:1 to handle 1 of session 7: token 12');
+  say('c1', 'is granted', 'exclusive:1, handle 1 of session 7: token 12');
+  say('c2', 'is granted', 'fifo:1, handle 1 of session 8: token 14');
+  for (let event = 0; event < 100; event += 1) say('n1', 'sends', 'something');
+  say('nemesis', 'strikes', '3: client cut off');
+  say('log', 'expires', 'session 7');
+  for (let event = 0; event < 100; event += 1) say('n1', 'sends', 'something');
+  expect(outline.lines('told before lost: c1/1 still sees exclusive:1 as held').slice(0, 3)).toEqual([
+    'log grants exclusive:1 to handle 1 of session 7: token 12',
+    'c1 is granted exclusive:1, handle 1 of session 7: token 12',
+    'nemesis strikes 3: client cut off',
+  ]);
+  const aboutSession = outline.lines('lease lower bound: session 7 of c1 expired 20 ms before its time');
+  expect(aboutSession).toContain('log expires session 7');
+  expect(aboutSession.some((line) => line.includes('fifo:1'))).toBe(false);
+  expect(aboutSession.length).toBeLessThan(10);
+});
+
 test('an outline tells of leaders and members what is new', () => {
   const outline = new Outline();
   const say = (who: string, what: string, details: string): void =>

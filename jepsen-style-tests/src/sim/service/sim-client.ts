@@ -11,6 +11,7 @@ import { SimulatedProcess } from '../world/process.ts';
 import type { Trace } from '../world/trace.ts';
 import type { World } from '../world/world.ts';
 import { ClientClock, clientRandom, simulatedTransport, workloadTime } from './client-parts.ts';
+import { ClientStory } from './client-story.ts';
 import type { Internet, Party } from './internet.ts';
 import type { ServiceProfile } from './profile.ts';
 
@@ -72,6 +73,7 @@ export class SimClient {
   #stop = new AbortController();
   /** Ended in an orderly way: all its lanes have come to their end, and it is closed. */
   isDone = false;
+  #isClosing = false;
   /** When its event loop last stood still, until when. */
   #stalledUntilUs = -1;
 
@@ -110,6 +112,11 @@ export class SimClient {
     const mayEndNs = this.#client === undefined ? undefined : this.sessionMayEndNs(this.#client.session);
     const { ttlMs } = this.#around.profile;
     return mayEndNs === undefined ? undefined : Math.floor(mayEndNs / 1000) - 20 * ttlMs - SDK_MARGIN_US;
+  }
+
+  /** The session that its locks hang on, as the SDK has it; undefined once it is on its way out. */
+  get countsOn(): number | undefined {
+    return this.#isClosing ? undefined : this.#client?.session;
   }
 
   /** Whether its event loop has run freely for so long. */
@@ -217,10 +224,15 @@ export class SimClient {
       if (isAsked(message)) counters.add('client operations');
       collector.take(name, message);
     };
+    const story = new ClientStory(
+      () => world.nowUs,
+      (what, details, number) => this.#say(what, details, number),
+    );
     const tap = new TransportTap(
       simulatedTransport(internet, party, [this.#subprotocol], () => this.#onFrame()),
       {},
       time,
+      (what, message) => story.passed(what, message),
     );
     const clock = new ClientClock(world, process);
     this.#tap = tap;
@@ -253,6 +265,7 @@ export class SimClient {
     this.#client = client;
     const { session } = client;
     let speaksWith: string | undefined;
+    client.on('lost', (lost) => this.#say('gives up', `session ${lost.session}: ${lost.reason}`, lost.session));
     client.on('connected', ({ node }) => {
       if (speaksWith !== undefined && speaksWith !== node && client.session === session)
         counters.add('session resumed on another node');
@@ -277,6 +290,7 @@ export class SimClient {
       }),
     );
     recorder.close();
+    this.#isClosing = true;
     await client.close();
   }
 

@@ -17,6 +17,7 @@ import { Beliefs } from './beliefs.ts';
 import { BoundClient } from './bound-client.ts';
 import { CrowdClient } from './crowd-client.ts';
 import { Internet } from './internet.ts';
+import { LogStory } from './log-story.ts';
 import { SERVICE_FAULTS, ServiceNemesis } from './nemesis.ts';
 import { drawServiceProfile, SERVICE_CALM, type ServiceProfile } from './profile.ts';
 import { RawClient } from './raw-client.ts';
@@ -88,7 +89,7 @@ class ServiceSimulation implements Run {
       () => this.#clients,
       () => this.#truth,
     );
-    this.#truth = new Truth(this.#beliefs, counters);
+    this.#truth = new Truth(new LogStory(world, trace, this.#beliefs), counters);
     const nodes: NodeSurroundings = {
       world,
       trace,

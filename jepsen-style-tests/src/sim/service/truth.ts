@@ -24,12 +24,19 @@ export interface KnownRequest {
   isUpgraded: boolean;
 }
 
-/** What the truth tells: each call in log order, while the entry is first applied anywhere. */
+/** What there is to judge: each call in log order, while the entry is first applied anywhere. */
 export interface TruthEvents {
   granted(request: KnownRequest): void;
   /** Ended by the service itself: its session expired, or its own lease or its longest hold is over. */
   endedByItself(request: KnownRequest, why: string): void;
   sessionExpired(session: number): void;
+}
+
+/** What the truth tells. */
+export interface LogEvents extends TruthEvents {
+  /** The next command of the log; what it comes to follows. */
+  applies(command: Command, index: number): void;
+  sessionOpened(session: number): void;
 }
 
 /**
@@ -38,7 +45,7 @@ export interface TruthEvents {
  */
 export class Truth implements TableSink {
   readonly table: LockTable = new LockTable();
-  readonly #events: TruthEvents;
+  readonly #events: LogEvents;
   readonly #counters: Counters;
   readonly #requests = new Map<number, Map<number, KnownRequest>>();
   /** By name, in the order of the log. */
@@ -58,7 +65,7 @@ export class Truth implements TableSink {
   /** Of the entry that is being applied. */
   #newGrants: KnownRequest[] = [];
 
-  constructor(events: TruthEvents, counters: Counters) {
+  constructor(events: LogEvents, counters: Counters) {
     this.#events = events;
     this.#counters = counters;
   }
@@ -77,6 +84,7 @@ export class Truth implements TableSink {
       this.table.skip(index, term);
       return;
     }
+    this.#events.applies(command, index);
     this.#before(command, index, term);
     this.#newGrants = [];
     this.table.apply(command, index, term, this);
@@ -172,6 +180,7 @@ export class Truth implements TableSink {
         `session ${known} has ended, and its open is carried out again: ${session}`,
       );
     this.#sessionOfNonce.set(nonce, session);
+    this.#events.sessionOpened(session);
   }
 
   openRefused(): void {}
