@@ -1,12 +1,8 @@
 import type { TraceEvent } from '@lockd/raft';
-import type { Limits, Strike } from '../simulation.ts';
-import type { Chance } from '../world/chance.ts';
-import { CHAOS_US } from '../world/run.ts';
-import { type Drawn, Strikes } from '../world/strikes.ts';
-import { Losses } from './losses.ts';
-import { LostData } from './lost-data.ts';
-import { MemberFaults, SECOND_US } from './member-faults.ts';
-import { Membership } from './membership.ts';
+import type { Strike } from '../simulation.ts';
+import type { Drawn, Strikes } from '../world/strikes.ts';
+import { ClusterFaults, type FaultDrawing } from './cluster-faults.ts';
+import { type MemberFaults, SECOND_US } from './member-faults.ts';
 import { OlderCopies } from './older-copies.ts';
 import type { SimNode, Surroundings } from './sim-node.ts';
 
@@ -50,61 +46,36 @@ const SLOW_US = 80_000;
 export class Faults {
   readonly #around: Surroundings;
   readonly #nodes: readonly SimNode[];
+  readonly #cluster: ClusterFaults<SimNode>;
   readonly #strikes: Strikes;
   readonly #members: MemberFaults<SimNode>;
-  readonly #losses: Losses<SimNode>;
-  readonly #lostData: LostData<SimNode>;
   readonly #olderCopies: OlderCopies;
-  readonly #membership: Membership<SimNode>;
 
-  constructor(
-    around: Surroundings,
-    nodes: readonly SimNode[],
-    chance: Chance,
-    ambushChance: Chance,
-    limits: Limits = {},
-  ) {
+  constructor(around: Surroundings, nodes: readonly SimNode[], drawing: FaultDrawing) {
     this.#around = around;
     this.#nodes = nodes;
-    const { profile, checker } = around;
-    const strikes = new Strikes(around, {
-      enabled: FAULTS.filter((fault) => profile.faults.has(fault)),
-      everyUs: profile.faultEveryUs,
-      untilUs: CHAOS_US,
-      chance,
-      ambushChance,
-      limits,
-    });
-    const members = new MemberFaults(around.world, strikes, nodes);
-    const losses = new Losses(checker, nodes);
-    const olderCopies = new OlderCopies(around, strikes, members, losses, nodes);
-    this.#strikes = strikes;
-    this.#members = members;
-    this.#losses = losses;
-    this.#lostData = new LostData(around, strikes, members, losses, nodes.slice(0, profile.nodes));
-    this.#olderCopies = olderCopies;
-    this.#membership = new Membership(around, strikes, nodes, losses, chance.split('operator'), {
-      replaced: (node) => olderCopies.replaced(node),
+    const cluster = new ClusterFaults(around, nodes, around.profile, FAULTS, drawing, {
+      replaced: (node) => this.#olderCopies.replaced(node),
       tended: () => undefined,
     });
+    this.#cluster = cluster;
+    this.#strikes = cluster.strikes;
+    this.#members = cluster.members;
+    this.#olderCopies = new OlderCopies(around, cluster.strikes, cluster.members, cluster.losses, nodes);
   }
 
   /** What came about, in order. */
   get strikes(): readonly Strike[] {
-    return this.#strikes.cameAbout;
+    return this.#cluster.cameAbout;
   }
 
   /** Nodes that the cluster cannot count on any more. */
   get lost(): ReadonlySet<SimNode> {
-    return this.#losses.lost;
+    return this.#cluster.lost;
   }
 
   start(): void {
-    this.#strikes.start((strike) => {
-      this.#strike(strike);
-      this.#membership.care();
-    });
-    this.#membership.operate();
+    this.#cluster.start((strike) => this.#strike(strike));
   }
 
   /** Ends every fault that lasts, and starts no new ones. */
@@ -115,7 +86,7 @@ export class Faults {
 
   /** See `Membership.tend`. */
   tend(): void {
-    this.#membership.tend();
+    this.#cluster.membership.tend();
   }
 
   /** Leaves it broken for the rest of the run; false where that is for the links to do. */
@@ -290,7 +261,7 @@ export class Faults {
         break;
       }
       case 'membership change':
-        if (leader !== undefined) this.#membership.change(leader, strike);
+        if (leader !== undefined) this.#cluster.membership.change(leader, strike);
         break;
       case 'restart':
         if (running?.driver === undefined || running.condition === 'damaged') return;
@@ -298,10 +269,10 @@ export class Faults {
         running.stop();
         break;
       case 'bit rot':
-        this.#lostData.rot(node, strike);
+        this.#cluster.lostData.rot(node, strike);
         break;
       case 'wiped directory':
-        this.#lostData.wipe(node, strike);
+        this.#cluster.lostData.wipe(node, strike);
         break;
       case 'rolled-back directory':
         this.#olderCopies.rollBack(node, strike);

@@ -76,13 +76,11 @@ class RaftSimulation implements Run {
       profile,
       nodes: () => this.#nodes,
     });
-    this.#faults = new Faults(
-      this.#around,
-      this.#nodes,
-      Chance.of(seed, 'faults'),
-      Chance.of(seed, 'ambushes'),
+    this.#faults = new Faults(this.#around, this.#nodes, {
+      chance: Chance.of(seed, 'faults'),
+      ambushChance: Chance.of(seed, 'ambushes'),
       limits,
-    );
+    });
     this.#checker.founded();
   }
 

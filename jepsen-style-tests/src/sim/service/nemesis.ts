@@ -1,13 +1,10 @@
 import { membersOf, type TraceEvent } from '@lockd/raft';
-import { Losses } from '../raft/losses.ts';
-import { LostData } from '../raft/lost-data.ts';
+import { ClusterFaults, type FaultDrawing } from '../raft/cluster-faults.ts';
 import type { MemberSurroundings } from '../raft/member.ts';
-import { FOR_EVER_US, MemberFaults, SECOND_US } from '../raft/member-faults.ts';
-import { Membership } from '../raft/membership.ts';
-import type { Limits, Strike } from '../simulation.ts';
+import { FOR_EVER_US, type MemberFaults, SECOND_US } from '../raft/member-faults.ts';
+import type { Strike } from '../simulation.ts';
 import type { Chance } from '../world/chance.ts';
-import { CHAOS_US } from '../world/run.ts';
-import { type Drawn, Strikes } from '../world/strikes.ts';
+import type { Drawn, Strikes } from '../world/strikes.ts';
 import type { CrowdClient } from './crowd-client.ts';
 import type { Internet } from './internet.ts';
 import type { ServiceProfile } from './profile.ts';
@@ -67,11 +64,9 @@ export class ServiceNemesis {
   readonly #nodes: readonly ServiceNode[];
   readonly #clients: readonly SimClient[];
   readonly #crowd: CrowdClient;
+  readonly #cluster: ClusterFaults<ServiceNode>;
   readonly #strikes: Strikes;
   readonly #members: MemberFaults<ServiceNode>;
-  readonly #losses: Losses<ServiceNode>;
-  readonly #lostData: LostData<ServiceNode>;
-  readonly #membership: Membership<ServiceNode>;
   readonly #gone = new Set<SimClient>();
   /** See `#hideBehindFollower`. */
   #hidden:
@@ -83,49 +78,33 @@ export class ServiceNemesis {
     nodes: readonly ServiceNode[],
     clients: readonly SimClient[],
     crowd: CrowdClient,
-    chance: Chance,
-    ambushChance: Chance,
-    limits: Limits,
+    drawing: FaultDrawing,
   ) {
     this.#around = around;
     this.#nodes = nodes;
     this.#clients = clients;
     this.#crowd = crowd;
-    const { profile } = around;
-    this.#strikes = new Strikes(around, {
-      enabled: SERVICE_FAULTS.filter((fault) => profile.faults.has(fault)),
-      everyUs: profile.faultEveryUs,
-      untilUs: CHAOS_US,
-      chance,
-      ambushChance,
-      limits,
-    });
-    this.#members = new MemberFaults(around.world, this.#strikes, nodes);
-    this.#losses = new Losses(around.checker, nodes);
-    const founders = nodes.slice(0, profile.nodes);
-    this.#lostData = new LostData(around, this.#strikes, this.#members, this.#losses, founders);
-    this.#membership = new Membership(around, this.#strikes, nodes, this.#losses, chance.split('operator'), {
+    const cluster = new ClusterFaults(around, nodes, around.profile, SERVICE_FAULTS, drawing, {
       replaced: () => undefined,
       tended: (leader) => this.#giveAddresses(leader),
     });
-  }
-
-  /** Nodes that the cluster cannot count on any more. */
-  get lost(): ReadonlySet<ServiceNode> {
-    return this.#losses.lost;
+    this.#cluster = cluster;
+    this.#strikes = cluster.strikes;
+    this.#members = cluster.members;
   }
 
   /** What came about, in order. */
   get strikes(): readonly Strike[] {
-    return this.#strikes.cameAbout;
+    return this.#cluster.cameAbout;
+  }
+
+  /** Nodes that the cluster cannot count on any more. */
+  get lost(): ReadonlySet<ServiceNode> {
+    return this.#cluster.lost;
   }
 
   start(): void {
-    this.#strikes.start((strike) => {
-      this.#strike(strike);
-      this.#membership.care();
-    });
-    this.#membership.operate();
+    this.#cluster.start((strike) => this.#strike(strike));
   }
 
   /** Ends every fault that lasts, and starts no new ones. */
@@ -136,7 +115,7 @@ export class ServiceNemesis {
 
   /** See `Membership.tend`. */
   tend(): void {
-    this.#membership.tend();
+    this.#cluster.membership.tend();
   }
 
   /** Leaves it broken for the rest of the run, and whoever restarts nodes lets it lie. */
@@ -231,13 +210,13 @@ export class ServiceNemesis {
     switch (fault) {
       // These come about only where they can be borne.
       case 'membership change':
-        if (leader.isLeader) this.#membership.change(leader, strike);
+        if (leader.isLeader) this.#cluster.membership.change(leader, strike);
         return;
       case 'bit rot':
-        this.#lostData.rot(node, strike);
+        this.#cluster.lostData.rot(node, strike);
         return;
       case 'wiped directory':
-        this.#lostData.wipe(node, strike);
+        this.#cluster.lostData.wipe(node, strike);
         return;
       case 'crowd of acquires':
         // Rarely, and once: it costs as much as everything else.

@@ -167,9 +167,7 @@ class ServiceSimulation implements Run {
       this.#nodes,
       this.#clients,
       this.#crowd,
-      Chance.of(seed, 'service faults'),
-      Chance.of(seed, 'service ambushes'),
-      limits,
+      { chance: Chance.of(seed, 'service faults'), ambushChance: Chance.of(seed, 'service ambushes'), limits },
     );
     checker.founded();
   }
