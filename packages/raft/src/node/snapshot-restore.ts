@@ -6,7 +6,7 @@ import type { LogStorage } from './storage.ts';
 import { StorageError } from './storage-error.ts';
 
 /** So many bytes go to the state machine between two looks at the clock. */
-const RESTORE_PIECE_BYTES = 16 * 1024;
+const RESTORE_PIECE_BYTES = 8 * 1024;
 
 /** Puts registry and state machine into the state of the stored snapshot. Resolves to its size, 0 without one. */
 export async function restoreSnapshot(parts: {
