@@ -5,6 +5,8 @@ export interface Options {
   readonly from: number;
   readonly to: number;
   readonly nodes: number | undefined;
+  /** Kinds of faults that are drawn. Undefined: those that each seed picks. */
+  readonly faults: readonly string[] | undefined;
   /** Undefined: see `worldsOf`. */
   readonly world: WorldName | undefined;
   readonly limits: Limits | undefined;
@@ -23,6 +25,7 @@ export const USAGE: string = `npm run sim -- [options]
   --seeds A..B        a range, both ends included; its first failure is shrunk for ${SHRINK_SECONDS.range} seconds
   --world NAME        raft, or service; without it every seed is run in both
   --nodes N           members at first, 3 to 7 (default: drawn from the seed)
+  --fault NAME        only this kind of fault, by its name in the counts; may be repeated
   --trace             every event in words
   --outline           who leads, faults, and the last events
   --hash              only the seeds and the hashes of their traces, to compare
@@ -57,6 +60,7 @@ export function parseOptions(
         seeds: { type: 'string' },
         world: { type: 'string' },
         nodes: { type: 'string' },
+        fault: { type: 'string', multiple: true },
         trace: { type: 'boolean', default: false },
         outline: { type: 'boolean', default: false },
         hash: { type: 'boolean', default: false },
@@ -100,6 +104,7 @@ export function parseOptions(
     from,
     to,
     nodes,
+    faults: values.fault,
     world,
     limits,
     show: values.trace ? 'trace' : values.outline ? 'outline' : values.hash ? 'hashes' : 'nothing',
@@ -116,12 +121,13 @@ export function worldsOf({ world, limits }: Options, ofPlanted: WorldName | unde
 }
 
 /** The options that ask for this run, for people to paste. */
-export function optionsOf({ seed, world, nodes, limits = {} }: SimulationRequest): string {
+export function optionsOf({ seed, world, nodes, faults = [], limits = {} }: SimulationRequest): string {
   const { only, untilMs, gapMs, clients, calm } = limits;
   return [
     `--seed ${seed}`,
     world === undefined ? [] : `--world ${world}`,
     nodes === undefined ? [] : `--nodes ${nodes}`,
+    faults.map((fault) => `--fault '${fault}'`),
     only === undefined ? [] : `--only ${only.length === 0 ? NONE : only.join(',')}`,
     untilMs === undefined ? [] : `--until ${untilMs / 1000}`,
     gapMs === undefined ? [] : `--gap ${gapMs / 1000}`,

@@ -23,7 +23,7 @@ const PROGRESS_EVERY = 100;
 
 /** Runs a range on worker processes, each of which gets the next seed when it is done with one. Stops at a failure. */
 export async function runRange(
-  options: Pick<Options, 'from' | 'to' | 'nodes' | 'jobs' | 'planted'>,
+  options: Pick<Options, 'from' | 'to' | 'nodes' | 'faults' | 'jobs' | 'planted'>,
   worlds: readonly WorldName[],
   print: (line: string) => void,
 ): Promise<RangeOutcome> {
@@ -55,6 +55,7 @@ export async function runRange(
           seed: from + Math.floor(next / worlds.length),
           world: worlds[next % worlds.length],
           nodes: options.nodes,
+          faults: options.faults,
         };
         worker.send(request);
         next += 1;

@@ -12,7 +12,7 @@ import { simulate } from './worlds.ts';
 /** Runs what the options ask for; the exit code. */
 export async function run(asked: Options): Promise<number> {
   const shownBy = bugNamed(asked.planted)?.shownBy;
-  const options = { ...asked, nodes: asked.nodes ?? shownBy?.nodes };
+  const options = { ...asked, faults: asked.faults ?? shownBy?.faults };
   const print = (line: string): void => {
     process.stdout.write(`${line}\n`);
   };
@@ -41,9 +41,9 @@ async function runMany(options: Options, worlds: readonly WorldName[], print: (l
 
 async function runOne(options: Options, world: WorldName, print: (line: string) => void): Promise<number> {
   const startNs = monotonicNs();
-  const { from: seed, nodes, limits, show } = options;
+  const { from: seed, nodes, faults, limits, show } = options;
   const outline = new Outline();
-  const request = { seed, world, nodes, limits };
+  const request = { seed, world, nodes, faults, limits };
   const result = await simulate(request, show === 'trace' ? print : show === 'outline' ? outline.print : undefined);
   const seconds = (monotonicNs() - startNs) / 1e9;
   if (show === 'hashes') {

@@ -29,6 +29,8 @@ export interface SimulationRequest {
   readonly world?: WorldName | undefined;
   /** Members at first. Default: drawn from the seed. */
   readonly nodes?: number | undefined;
+  /** Kinds of faults that are drawn. Default: those that the seed picks. */
+  readonly faults?: readonly string[] | undefined;
   readonly limits?: Limits | undefined;
 }
 

@@ -61,6 +61,15 @@ test('a range shrinks its failure by itself, one seed only when asked', () => {
   expect(parse('--seed 5 --shrink')).toMatchObject({ shrinkSeconds: 120 });
 });
 
+test('the kinds of faults are named one by one, as they are counted', () => {
+  const line = ['--seed', '1', '--fault', 'node killed', '--fault', 'client hears late, and is not heard then'];
+  const faults = ['node killed', 'client hears late, and is not heard then'];
+  expect(parseOptions(line, () => 1)).toMatchObject({ faults });
+  expect(optionsOf({ seed: 1, faults })).toBe(
+    "--seed 1 --fault 'node killed' --fault 'client hears late, and is not heard then'",
+  );
+});
+
 test('a planted bug brings the seed that shows it, unless another one is asked for', () => {
   const seedFor = (planted: string | undefined): number => (planted === 'held-cached' ? 6 : 1);
   const parsed = (line: string): unknown => parseOptions(line.split(' '), seedFor);

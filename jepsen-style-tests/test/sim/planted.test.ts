@@ -43,7 +43,10 @@ describe('a bug planted in the shipped code', () => {
       );
       expect(output).toMatch(/^FAIL /m);
       expect(output).toMatch(
-        new RegExp(`^ {2}replay: npm run sim -- --seed \\d+ --world \\w+ --planted ${name} --trace`, 'm'),
+        new RegExp(
+          `^ {2}replay: npm run sim -- --seed \\d+ --world \\w+( --fault '[^']+')* --planted ${name} --trace`,
+          'm',
+        ),
       );
       expect(code).toBe(1);
     },

@@ -15,6 +15,6 @@ export interface PlantedBug {
 export interface Showing {
   readonly world: WorldName;
   readonly seed: number;
-  /** Members at first. Default: drawn from the seed. */
-  readonly nodes?: number;
+  /** Kinds of faults that are drawn. Default: those that the seed picks. */
+  readonly faults?: readonly string[];
 }

@@ -59,8 +59,8 @@ async function tried(bug: PlantedBug): Promise<Row> {
 }
 
 function seeds({ shownBy }: PlantedBug, planted: string | undefined, to: number): Promise<RangeOutcome> {
-  const { world, seed, nodes } = shownBy;
-  return runRange({ from: seed, to, nodes, planted, jobs: 1 }, [world], () => undefined);
+  const { world, seed, faults } = shownBy;
+  return runRange({ from: seed, to, nodes: undefined, faults, planted, jobs: 1 }, [world], () => undefined);
 }
 
 function inColumns(row: string, name: string, world: string, seed: string, promise: string, without: string): string {

@@ -23,7 +23,7 @@ const LIVENESS_TIMEOUTS = 40;
 /** One run of a whole Raft cluster, from one seed. */
 export function simulateRaft(request: SimulationRequest, print?: Print): Promise<SimulationResult> {
   const { seed, limits = {} } = request;
-  const profile = limited(drawProfile(Chance.of(seed, 'profile'), FAULTS, request.nodes), RAFT_CALM, limits);
+  const profile = limited(drawProfile(Chance.of(seed, 'profile'), FAULTS, request.nodes), RAFT_CALM, request);
   // Now: faults change the network while it runs.
   const restless = restlessParts(profile, RAFT_CALM);
   return runOnce(request, print, { ...profile, restless }, (parts) => new RaftSimulation(seed, parts, profile, limits));

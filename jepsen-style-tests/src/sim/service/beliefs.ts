@@ -52,6 +52,12 @@ export class Beliefs implements TruthEvents {
   sessionExpired(session: number): void {
     this.#expiredUs.set(session, this.#world.nowUs);
     this.#notTooSoon(session, this.#world.nowUs, this.#clients());
+    for (const client of this.#clients()) {
+      // The same as for locks, and also where it happens to hold nothing: with its session goes all that it believes.
+      if (client.countsOn !== session || !client.hasRunFreelyForUs(this.#profile.ttlMs * 1000)) continue;
+      this.checked += 1;
+      throw new Violation('told before lost', `${client.host} still counts on session ${session} when that expires`);
+    }
   }
 
   /** A client has received something: an acknowledgement may have come for what is over. */

@@ -438,13 +438,13 @@ export class ServiceNemesis {
   }
 
   /**
-   * Acknowledgements reach it when half of their TTL is over, and the last of them after nobody hears it any more: the
-   * service counts from when it heard a renewal, whenever the client is told.
+   * Acknowledgements reach it late, though not so late that it takes its node for silent, and the last of them after nobody
+   * hears it any more: the service counts from when it heard a renewal, whenever the client is told.
    */
   #hearsLate(client: SimClient, chance: Chance): void {
     const { internet, profile, world } = this.#around;
     const ttlUs = 1000 * profile.ttlMs;
-    const lateUs = profile.ttlMs * chance.between(400, 700);
+    const lateUs = chance.between(350_000, 450_000);
     const heardUs = lateUs + chance.below(ttlUs);
     this.#strikes.say('delays', `what ${client.host} hears by ${Math.floor(lateUs / 1000)} ms`, lateUs);
     internet.lag(client.host, 'in', lateUs);

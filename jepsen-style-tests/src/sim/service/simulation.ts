@@ -41,7 +41,7 @@ const LANE_NAMES: readonly WorkloadName[] = WORKLOADS.filter((name) => name !== 
 export function simulateService(request: SimulationRequest, print?: Print): Promise<SimulationResult> {
   const { seed, limits = {} } = request;
   const drawn = drawServiceProfile(Chance.of(seed, 'service profile'), SERVICE_FAULTS, request.nodes);
-  const profile = limited(drawn, SERVICE_CALM, limits);
+  const profile = limited(drawn, SERVICE_CALM, request);
   const restless = restlessParts(profile, SERVICE_CALM);
   return runOnce(
     request,

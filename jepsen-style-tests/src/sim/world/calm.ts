@@ -1,4 +1,4 @@
-import type { Limits } from '../simulation.ts';
+import type { SimulationRequest } from '../simulation.ts';
 
 /** Parts of the surroundings that a run can do without, by name, and what of the profile is another then. */
 export type CalmParts<Profile> = Readonly<Record<string, (profile: Profile) => Partial<Profile>>>;
@@ -13,12 +13,16 @@ export function restlessParts<Profile>(profile: Profile, calm: CalmParts<Profile
   return Object.keys(calm).filter((part) => JSON.stringify(calmed(profile, calm, [part])) !== JSON.stringify(profile));
 }
 
-/** The profile with what the limits leave out of a run. */
-export function limited<Profile extends { readonly clients: number }>(
+/** The profile with what the request leaves out of a run. */
+export function limited<Profile extends { readonly clients: number; readonly faults: ReadonlySet<string> }>(
   profile: Profile,
   calm: CalmParts<Profile>,
-  limits: Limits,
+  { limits = {}, faults }: SimulationRequest,
 ): Profile {
   const { clients = profile.clients } = limits;
-  return { ...calmed(profile, calm, limits.calm ?? []), clients: Math.min(clients, profile.clients) };
+  return {
+    ...calmed(profile, calm, limits.calm ?? []),
+    clients: Math.min(clients, profile.clients),
+    faults: faults === undefined ? profile.faults : new Set(faults),
+  };
 }

@@ -102,6 +102,6 @@ export const DISKS_BUGS: readonly PlantedBug[] = [
         replace: 'if (incarnation < 0)',
       },
     ],
-    shownBy: { world: 'raft', seed: 1550 },
+    shownBy: { world: 'raft', seed: 4, faults: ['rolled-back directory', 'kill of the leader'] },
   },
 ];

@@ -75,6 +75,6 @@ export const LEASES_BUGS: readonly PlantedBug[] = [
         replace: 'if (lease.session > 0) return true;',
       },
     ],
-    shownBy: { world: 'service', seed: 27 },
+    shownBy: { world: 'service', seed: 1, faults: ['client wakes up at the last moment'] },
   },
 ];

@@ -38,6 +38,6 @@ export const READS_BUGS: readonly PlantedBug[] = [
         replace: 'if (!this.#isUnderWay) return;',
       },
     ],
-    shownBy: { world: 'raft', seed: 22 },
+    shownBy: { world: 'raft', seed: 2, faults: ['leader wakes up out of reach'] },
   },
 ];

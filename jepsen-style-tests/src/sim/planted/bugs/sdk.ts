@@ -14,7 +14,7 @@ export const SDK_BUGS: readonly PlantedBug[] = [
         replace: 'this.#current.renewer?.acknowledged(stamp, now());',
       },
     ],
-    shownBy: { world: 'service', seed: 22 },
+    shownBy: { world: 'service', seed: 1, faults: ['client hears late, and is not heard then'] },
   },
   {
     name: 'held-cached',
@@ -27,6 +27,6 @@ export const SDK_BUGS: readonly PlantedBug[] = [
         return this.wasHeld && !this.#request.isReleased && this.#request.lossReason === undefined;`,
       },
     ],
-    shownBy: { world: 'service', seed: 6 },
+    shownBy: { world: 'service', seed: 1, faults: ['client stalled beyond the TTL'] },
   },
 ];

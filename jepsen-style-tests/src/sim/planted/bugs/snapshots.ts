@@ -42,7 +42,7 @@ export const SNAPSHOTS_BUGS: readonly PlantedBug[] = [
         replace: 'if (isSettled)',
       },
     ],
-    shownBy: { world: 'raft', seed: 1924 },
+    shownBy: { world: 'raft', seed: 17, faults: ['wiped directory', 'kill of the leader'] },
   },
   {
     name: 'snapshot-named-before-durable',
