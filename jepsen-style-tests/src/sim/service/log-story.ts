@@ -1,7 +1,7 @@
 import { type Command, OP } from 'lockd/service';
 import type { Trace } from '../world/trace.ts';
 import type { World } from '../world/world.ts';
-import type { KnownRequest, LogEvents, TruthEvents } from './truth.ts';
+import { type KnownRequest, type LogEvents, SESSION_EXPIRED, type TruthEvents } from './truth.ts';
 
 /** Tells the trace, as `log`, what the committed log asks for and what comes of it; then whoever judges it. */
 export class LogStory implements LogEvents {
@@ -32,7 +32,9 @@ export class LogStory implements LogEvents {
 
   endedByItself(request: KnownRequest, why: string): void {
     const { names, handle, session } = request;
-    this.#say('ends', () => `${names.join(', ')} of handle ${handle} of session ${session}: ${why}`, session, handle);
+    // With its session go all its requests, and one line tells of that.
+    if (why !== SESSION_EXPIRED)
+      this.#say('ends', () => `${names.join(', ')} of handle ${handle} of session ${session}: ${why}`, session, handle);
     this.#judge.endedByItself(request, why);
   }
 

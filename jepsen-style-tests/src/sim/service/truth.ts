@@ -24,6 +24,9 @@ export interface KnownRequest {
   isUpgraded: boolean;
 }
 
+/** Why a request ends that goes with its session. */
+export const SESSION_EXPIRED = 'its session expired';
+
 /** What there is to judge: each call in log order, while the entry is first applied anywhere. */
 export interface TruthEvents {
   granted(request: KnownRequest): void;
@@ -202,8 +205,7 @@ export class Truth implements TableSink {
   sessionEnded(session: number, reason: string): void {
     this.#counters.add(`session ended: ${reason}`);
     for (const request of this.#requests.get(session)?.values() ?? []) {
-      if (reason === 'expired' && request.state === 'granted')
-        this.#events.endedByItself(request, 'its session expired');
+      if (reason === 'expired' && request.state === 'granted') this.#events.endedByItself(request, SESSION_EXPIRED);
       this.#over(request);
     }
     if (reason === 'expired') this.#events.sessionExpired(session);

@@ -58,7 +58,7 @@ export const LEASES_BUGS: readonly PlantedBug[] = [
         replace: 'let confirmed;',
       },
     ],
-    shownBy: { world: 'service', seed: 25 },
+    shownBy: { world: 'service', seed: 61, faults: ['client behind a follower that is not heard'] },
   },
   {
     name: 'renewal-not-held-back',
