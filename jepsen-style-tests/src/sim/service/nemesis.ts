@@ -1,15 +1,16 @@
 import { membersOf, type TraceEvent } from '@lockd/raft';
 import { ClusterFaults, type FaultDrawing } from '../raft/cluster-faults.ts';
 import type { MemberSurroundings } from '../raft/member.ts';
-import { FOR_EVER_US, type MemberFaults, SECOND_US } from '../raft/member-faults.ts';
+import { type MemberFaults, SECOND_US } from '../raft/member-faults.ts';
 import type { Strike } from '../simulation.ts';
-import type { Chance } from '../world/chance.ts';
 import type { Drawn, Strikes } from '../world/strikes.ts';
+import { ClientFaults } from './client-faults.ts';
 import type { CrowdClient } from './crowd-client.ts';
 import type { Internet } from './internet.ts';
 import type { ServiceProfile } from './profile.ts';
 import { clientUrlOf, peerAddressOf, type ServiceNode } from './service-node.ts';
 import type { SimClient } from './sim-client.ts';
+import { StreamCuts } from './stream-cuts.ts';
 
 export const SERVICE_FAULTS: readonly string[] = [
   'node isolated',
@@ -67,11 +68,8 @@ export class ServiceNemesis {
   readonly #cluster: ClusterFaults<ServiceNode>;
   readonly #strikes: Strikes;
   readonly #members: MemberFaults<ServiceNode>;
-  readonly #gone = new Set<SimClient>();
-  /** See `#hideBehindFollower`. */
-  #hidden:
-    | { readonly client: SimClient; readonly leader: ServiceNode; readonly rest: readonly ServiceNode[] }
-    | undefined;
+  readonly #cuts: StreamCuts;
+  readonly #clientFaults: ClientFaults;
 
   constructor(
     around: NemesisSurroundings,
@@ -91,6 +89,8 @@ export class ServiceNemesis {
     this.#cluster = cluster;
     this.#strikes = cluster.strikes;
     this.#members = cluster.members;
+    this.#cuts = new StreamCuts(around.internet, cluster.strikes);
+    this.#clientFaults = new ClientFaults(around, cluster.strikes, this.#cuts, cluster.members, nodes);
   }
 
   /** What came about, in order. */
@@ -133,17 +133,7 @@ export class ServiceNemesis {
 
   /** Takes a client away for good. */
   vanish(client: SimClient, how: string): void {
-    const { counters, internet } = this.#around;
-    this.#strikes.say('takes away', `${client.host} ${how}`);
-    counters.add(`client vanished: ${how}`);
-    this.#gone.add(client);
-    if (how === 'dead' || how === 'dark') client.crash(how === 'dark');
-    else if (how === 'frozen') client.stall(FOR_EVER_US);
-    else
-      for (const { id } of this.#nodes) {
-        internet.cut(client.host, id);
-        internet.cut(id, client.host);
-      }
+    this.#clientFaults.vanish(client, how);
   }
 
   /** A telling moment: sometimes something goes wrong right there. */
@@ -156,19 +146,13 @@ export class ServiceNemesis {
   onEndStored(node: ServiceNode, session: number): void {
     if (!node.isLeader) return;
     const client = this.#clients.find((candidate) => candidate.sessionMayEndNs(session) !== undefined);
-    if (this.#hidden?.client === client && this.#hidden?.leader === node) {
-      for (const other of this.#hidden.rest) this.#members.stallDisk(other, 150_000);
-      // What it has just sent is on its way.
-      this.#around.world.in(1, () => this.#members.crash(node, false, SECOND_US));
-      return;
-    }
+    if (this.#clientFaults.endDecided(node, client)) return;
     this.#ambush(node, 'end', 3 * this.#around.profile.ambushPerMille, client);
   }
 
   /** Until its first entry is committed it does not know what has ended: sometimes that takes long. */
   onOldEnds(node: ServiceNode): void {
-    if (this.#hidden !== undefined) for (const other of this.#hidden.rest) this.#members.stallDisk(other, 300_000);
-    this.#hidden = undefined;
+    this.#clientFaults.oldEndFound();
     const drawn = this.#strikes.ambush(node.id, 'old-end', 5 * this.#around.profile.ambushPerMille);
     if (drawn === undefined) return;
     this.#strikes.struck({ name: drawn.name, fault: 'ambush: slow quorum' });
@@ -242,7 +226,7 @@ export class ServiceNemesis {
         const cut = chance.oneIn(2) ? leader : node;
         const some = this.#clients.filter(() => chance.oneIn(2)).map(({ host }) => host);
         const rest = [...this.#hosts()].filter((host) => host !== cut.id && !some.includes(host));
-        this.#cutBetween([cut.id, ...some], rest, 'both', lastsUs);
+        this.#cuts.between([cut.id, ...some], rest, 'both', lastsUs);
         break;
       }
       case 'node mute':
@@ -254,7 +238,7 @@ export class ServiceNemesis {
           ...some.map(({ id }) => id),
           ...this.#clients.filter(() => chance.oneIn(2)).map(({ host }) => host),
         ];
-        this.#cutBetween(
+        this.#cuts.between(
           left,
           [...this.#hosts()].filter((host) => !left.includes(host)),
           'both',
@@ -310,119 +294,9 @@ export class ServiceNemesis {
       case 'node restarted':
         (chance.oneIn(2) ? leader : node).stop();
         break;
-      case 'client cut off':
-        this.#cutBetween([client.host], this.#nodeHosts(), 'both', lastsUs);
-        break;
-      case 'client hears nobody':
-        this.#cutBetween([client.host], this.#nodeHosts(), 'in', lastsUs);
-        break;
-      case 'client is not heard':
-        this.#cutBetween([client.host], this.#nodeHosts(), 'out', lastsUs);
-        break;
-      case 'client hears late, and is not heard then':
-        this.#hearsLate(client, chance);
-        break;
-      case 'client connections closed':
-        for (const { id } of this.#nodes) internet.reset(client.host, id);
-        if (chance.oneIn(3)) this.#refuse(client, chance.sample(this.#nodes, 1), lastsUs);
-        break;
-      case 'client refused':
-        this.#refuse(client, chance.sample(this.#nodes, chance.between(1, this.#nodes.length)), lastsUs);
-        for (const { id } of this.#nodes) internet.reset(client.host, id);
-        break;
-      case 'client stalled':
-        client.stall(chance.between(20_000, 500_000));
-        break;
-      case 'client stalled beyond the TTL':
-        client.stall(beyondTtlUs);
-        break;
-      case 'client wakes up at the last moment': {
-        const { nowUs } = this.#around.world;
-        const wakeUs = (client.givesUpAtUs ?? 0) - chance.between(1_000, 60_000);
-        if (wakeUs <= nowUs) return;
-        client.stall(wakeUs - nowUs);
-        // So that its renewal is at the leader when that has decided, or is about to, and its decision is slow to be one.
-        internet.lag(client.host, 'out', chance.between(60_000, 300_000));
-        this.#strikes.later(wakeUs - nowUs + SECOND_US, () => internet.lag(client.host, 'out', 0));
-        this.#around.world.in(wakeUs - nowUs + 50_000, () => {
-          if (this.#strikes.isOver) return;
-          for (const one of this.#nodes)
-            if (!one.isLeader) this.#members.stallDisk(one, chance.between(100_000, 400_000));
-        });
-        break;
-      }
-      case 'client behind a follower that is not heard':
-        this.#hideBehindFollower(client, leader, chance);
-        break;
-      case 'client killed':
-      case 'client without power':
-        client.crash(fault === 'client without power');
-        this.#around.world.in(lastsUs, () => {
-          if (!this.#gone.has(client)) client.start();
-        });
-        break;
       default:
-        throw new Error(`nobody knows how to inject ${fault}`);
+        this.#clientFaults.strike(fault, client, leader, lastsUs, beyondTtlUs, chance);
     }
-  }
-
-  // ------------------------------------------------------------------------------------------------ single faults
-
-  #cutFromNodes(node: ServiceNode, direction: 'both' | 'in' | 'out', lastsUs: number): void {
-    this.#cutBetween(
-      [node.id],
-      this.#members.others(node).map(({ id }) => id),
-      direction,
-      lastsUs,
-    );
-  }
-
-  /** `in`: what the first would hear; `out`: what they say. */
-  #cutBetween(
-    some: readonly string[],
-    rest: readonly string[],
-    direction: 'both' | 'in' | 'out',
-    lastsUs: number,
-  ): void {
-    const { internet } = this.#around;
-    this.#strikes.say(
-      'cuts',
-      `${some.join(' ')} from ${rest.join(' ')} (${direction}) for ${Math.floor(lastsUs / 1000)} ms`,
-    );
-    const each = (act: (from: string, to: string) => void): void => {
-      for (const one of some) {
-        for (const other of rest) {
-          if (direction !== 'in') act(one, other);
-          if (direction !== 'out') act(other, one);
-        }
-      }
-    };
-    each((from, to) => internet.cut(from, to));
-    this.#strikes.later(lastsUs, () => each((from, to) => internet.mend(from, to)));
-  }
-
-  /**
-   * Its renewals reach a follower, and go no further: the leader ends its session, and is lost before that is decided. The
-   * follower takes over with the end in its log, and with the renewals that nobody has acknowledged.
-   */
-  #hideBehindFollower(client: SimClient, leader: ServiceNode, chance: Chance): void {
-    const { internet, profile } = this.#around;
-    const others = this.#members.others(leader);
-    const follower = chance.pick(others);
-    const lastsUs = (profile.ttlMs + 2_000) * 1000;
-    const farFrom = this.#nodeHosts().filter((id) => id !== follower.id);
-    this.#cutBetween([client.host], farFrom, 'both', lastsUs);
-    for (const id of farFrom) internet.reset(client.host, id);
-    // Time for it to come to the follower, and to be heard once more through that.
-    this.#around.world.in(chance.between(700_000, 1_200_000), () => {
-      if (this.#strikes.isOver || !leader.isLeader) return;
-      this.#cutBetween([follower.id], [leader.id], 'out', lastsUs);
-      const hidden = { client, leader, rest: others.filter((other) => other !== follower) };
-      this.#hidden = hidden;
-      this.#strikes.later(lastsUs, () => {
-        if (this.#hidden === hidden) this.#hidden = undefined;
-      });
-    });
   }
 
   /** What an operator says with `member add`: where a member is reached that nobody was started with. */
@@ -437,35 +311,13 @@ export class ServiceNemesis {
     });
   }
 
-  /**
-   * Acknowledgements reach it late, though not so late that it takes its node for silent, and the last of them after nobody
-   * hears it any more: the service counts from when it heard a renewal, whenever the client is told.
-   */
-  #hearsLate(client: SimClient, chance: Chance): void {
-    const { internet, profile, world } = this.#around;
-    const ttlUs = 1000 * profile.ttlMs;
-    const lateUs = chance.between(350_000, 450_000);
-    const heardUs = lateUs + chance.below(ttlUs);
-    this.#strikes.say('delays', `what ${client.host} hears by ${Math.floor(lateUs / 1000)} ms`, lateUs);
-    internet.lag(client.host, 'in', lateUs);
-    world.in(heardUs, () => {
-      if (!this.#strikes.isOver) this.#cutBetween([client.host], this.#nodeHosts(), 'out', 2 * ttlUs);
-    });
-    this.#strikes.later(heardUs + 2 * ttlUs, () => internet.lag(client.host, 'in', 0));
-  }
-
-  #refuse(client: SimClient, nodes: readonly ServiceNode[], lastsUs: number): void {
-    const { internet } = this.#around;
-    for (const { id } of nodes) internet.refuse(client.host, id, true);
-    this.#strikes.later(lastsUs, () => {
-      for (const { id } of nodes) internet.refuse(client.host, id, false);
-    });
-  }
-
-  // ------------------------------------------------------------------------------------------------
-
-  #nodeHosts(): string[] {
-    return this.#nodes.map(({ id }) => id);
+  #cutFromNodes(node: ServiceNode, direction: 'both' | 'in' | 'out', lastsUs: number): void {
+    this.#cuts.between(
+      [node.id],
+      this.#members.others(node).map(({ id }) => id),
+      direction,
+      lastsUs,
+    );
   }
 
   *#hosts(): Generator<string> {
