@@ -8,6 +8,8 @@ import type { ClientViolation, Collector, OnceRun } from './collector.ts';
 export interface RunFacts {
   readonly collector: Collector;
   readonly expiry: ExpiryBoundOptions;
+  /** See `CheckOptions`. */
+  readonly settleNs?: number;
   /** The sets as the store has them at the end. */
   readonly stored: ReadonlyMap<string, readonly string[]>;
   /** How often a holder was frozen between reading and writing the unfenced set while somebody else wrote. */
@@ -25,9 +27,9 @@ const STOLEN_TOLD_WITHIN_NS = 3e9;
 
 /** Everything a run is judged by, in the order it is worth reading. */
 export function judgeRun(facts: RunFacts): readonly Verdict[] {
-  const { collector } = facts;
+  const { collector, settleNs } = facts;
   const verdicts = [
-    ...checkHistory(collector.lines),
+    ...checkHistory(collector.lines, settleNs === undefined ? {} : { settleNs }),
     checkExpiryBound(collector.lines, facts.expiry),
     checkStolenTold(collector.lines, { excuses: facts.expiry.excuses, withinNs: STOLEN_TOLD_WITHIN_NS }),
   ];

@@ -30,6 +30,8 @@ import { Truth } from './truth.ts';
 const CALM_US = 4_000_000;
 /** Longest wait of any lane. */
 const LONGEST_WAIT_MS = 20_000;
+/** How long a cancel may take to arrive once there is a quorum. */
+const LONGEST_CANCEL_US = 60_000_000;
 /** Elections that a healed quorum may need, in election time-outs. */
 const LIVENESS_TIMEOUTS = 40;
 const MIN_OPERATIONS = 200;
@@ -283,6 +285,8 @@ class ServiceSimulation implements Run {
         leadersSinceNs: this.#leadersSinceNs,
         excuses: [{ fromNs: 0, toNs: this.#healedNs + CALM_US * 1000 }],
       },
+      // Without a quorum nobody can cancel what its client has given up, and that may last until faults end.
+      settleNs: this.#healedNs + 1000 * (CALM_US + LONGEST_CANCEL_US),
       stored: new Map(),
       frozenUnfencedHolders: 0,
       leftovers: [],
