@@ -7,7 +7,7 @@ const TAIL_OF_STORY = 3;
 /** So many of the telling events before those, at most. */
 const TELLING = 60;
 /** So many of what clients and the log say about what the failure is about, at most. */
-const SAID = 16;
+const SAID = 12;
 /** So many of the last things said are kept until the failure tells what they should be about. */
 const SAID_KEPT = 5_000;
 
