@@ -31,7 +31,7 @@ export const LEASES_BUGS: readonly PlantedBug[] = [
         replace: 'session.attachment',
       },
     ],
-    shownBy: { world: 'service', seed: 1 },
+    shownBy: { world: 'service', seed: 2 },
   },
   {
     name: 'renewed-before-term-start',

@@ -57,7 +57,7 @@ export const LOCK_TABLE_BUGS: readonly PlantedBug[] = [
         replace: 'this.#state = state; this.wasRestored = true;',
       },
     ],
-    shownBy: { world: 'service', seed: 1 },
+    shownBy: { world: 'service', seed: 3 },
   },
   {
     name: 'token-reused-in-block',
