@@ -74,6 +74,7 @@ export class SimClient {
   /** Ended in an orderly way: all its lanes have come to their end, and it is closed. */
   isDone = false;
   #isClosing = false;
+  #hasBeenSuspended = false;
   /** When its event loop last stood still, until when. */
   #stalledUntilUs = -1;
 
@@ -114,9 +115,12 @@ export class SimClient {
     return mayEndNs === undefined ? undefined : Math.floor(mayEndNs / 1000) - 20 * ttlMs - SDK_MARGIN_US;
   }
 
-  /** The session that its locks hang on, as the SDK has it; undefined once it is on its way out. */
+  /**
+   * The session that its locks hang on, as the SDK has it; undefined once it is on its way out, and on a host that has been
+   * suspended: its timers are late by that, and `held` alone looks at both clocks.
+   */
   get countsOn(): number | undefined {
-    return this.#isClosing ? undefined : this.#client?.session;
+    return this.#isClosing || this.#hasBeenSuspended ? undefined : this.#client?.session;
   }
 
   /** Whether its event loop has run freely for so long. */
@@ -191,6 +195,7 @@ export class SimClient {
     if (this.#process === undefined || (this.#clock?.jumpedMs ?? 0) < 0) return false;
     this.#say('is suspended', `for ${Math.floor(us / 1000)} ms`, us);
     this.#process.suspend(us);
+    this.#hasBeenSuspended = true;
     this.#stalledUntilUs = Math.max(this.#stalledUntilUs, this.#around.world.nowUs + us);
     return true;
   }
