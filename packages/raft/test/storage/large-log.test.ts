@@ -25,7 +25,7 @@ async function fill(storage: LogStorage, blocks: number): Promise<void> {
     const first = ((write - 1) * blocks) / WRITES + 1;
     const run = runOf(
       first,
-      1,
+      term(1),
       Array.from({ length: blocks / WRITES }, () => Uint8Array.of(1)),
     );
     await storage.persist({ write, runs: [run], term: run.term, lastIndex: run.lastIndex, hardState: undefined });
