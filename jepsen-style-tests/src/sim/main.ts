@@ -4,11 +4,11 @@ import { bugNamed } from './planted/bugs.ts';
 import { plant } from './planted/plant.ts';
 import { runPlantedTable } from './planted/table.ts';
 
-const options = parseOptions(
-  process.argv.slice(2),
-  (planted) => bugNamed(planted)?.shownBy.seed ?? wallMs() % 1_000_000_000,
-);
-if (typeof options === 'string') {
+const args = process.argv.slice(2);
+const options = parseOptions(args, (planted) => bugNamed(planted)?.shownBy.seed ?? wallMs() % 1_000_000_000);
+if (args.includes('--help') || args.includes('-h')) {
+  process.stdout.write(USAGE);
+} else if (typeof options === 'string') {
   process.stderr.write(`${options}\n\n${USAGE}`);
   process.exitCode = 2;
 } else if (options.planted === 'all') {
