@@ -5,7 +5,7 @@ import { simulate } from '../support/sim-cli.ts';
 const BUGS = [
   ['commit-beyond-verified', 1],
   ['earlier-term-counted', 1],
-  ['purged-point-is-conflict', 10],
+  ['conflict-keeps-tail', 3],
   ['late-append-truncates', 1],
 ] as const;
 /** The code moves on, and with it what a seed does: one of the next ones shows the bug then. */
