@@ -56,6 +56,7 @@ export class Faults {
     this.#nodes = nodes;
     const cluster = new ClusterFaults(around, nodes, around.profile, FAULTS, drawing, {
       replaced: (node) => this.#olderCopies.replaced(node),
+      added: () => undefined,
       tended: () => undefined,
     });
     this.#cluster = cluster;

@@ -10,6 +10,8 @@ import { SECOND_US } from './member-faults.ts';
 export interface MembershipHooks<Node> {
   /** A node is about to come back with another disk. */
   replaced(node: Node): void;
+  /** The leader has just taken the change that adds it. */
+  added(leader: Node, node: NodeId): void;
   /** Looked after every now and then, while there is a leader. */
   tended(leader: Node): void;
 }
@@ -153,6 +155,7 @@ export class Membership<Node extends Member> {
       const before = leader.status?.configuration;
       if (result?.type === 'accepted' && before !== undefined) {
         this.#strikes.count('membership change');
+        for (const { type, node } of changes) if (type !== 'remove') this.#hooks.added(leader, node);
         if (changes.some(({ type, node }) => type === 'remove' && node === leader.id))
           this.#around.counters.add('leader removed');
         const after = changeConfiguration(before, changes);

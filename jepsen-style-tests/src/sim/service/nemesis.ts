@@ -1,4 +1,4 @@
-import { membersOf, type TraceEvent } from '@lockd/raft';
+import { membersOf, type NodeId, type TraceEvent } from '@lockd/raft';
 import { ClusterFaults, type FaultDrawing } from '../raft/cluster-faults.ts';
 import type { MemberSurroundings } from '../raft/member.ts';
 import { type MemberFaults, SECOND_US } from '../raft/member-faults.ts';
@@ -84,6 +84,7 @@ export class ServiceNemesis {
     this.#crowd = crowd;
     const cluster = new ClusterFaults(around, nodes, around.profile, SERVICE_FAULTS, drawing, {
       replaced: () => undefined,
+      added: (leader, id) => giveAddress(leader, id),
       tended: (leader) => this.#giveAddresses(leader),
     });
     this.#cluster = cluster;
@@ -299,15 +300,12 @@ export class ServiceNemesis {
     }
   }
 
-  /** What an operator says with `member add`: where a member is reached that nobody was started with. */
+  /** `member add` is not done before its address is known: where it was lost on the way, it is repeated. */
   #giveAddresses(leader: ServiceNode): void {
     leader.process?.arrive(() => {
       const { driver, status } = leader;
       if (driver === undefined || status?.role !== 'leader' || !status.isReady) return;
-      for (const id of membersOf(status.configuration)) {
-        if (driver.addressOf(id) !== undefined) continue;
-        driver.proposeAddress(id, { peer: peerAddressOf(id), client: clientUrlOf(id), isGiven: true });
-      }
+      for (const id of membersOf(status.configuration)) giveAddress(leader, id);
     });
   }
 
@@ -324,4 +322,10 @@ export class ServiceNemesis {
     for (const { id } of this.#nodes) yield id;
     for (const { host } of this.#clients) yield host;
   }
+}
+
+/** What an operator says with `member add`: where a member is reached that nobody was started with. */
+function giveAddress({ driver }: ServiceNode, id: NodeId): void {
+  if (driver === undefined || driver.addressOf(id) !== undefined) return;
+  driver.proposeAddress(id, { peer: peerAddressOf(id), client: clientUrlOf(id), isGiven: true });
 }
