@@ -46,10 +46,11 @@ export function endError(reason: EndReason, spec: RequestSpec): LockdError {
         `waiting for ${name} closes a cycle of waiters: release what is held and try again`,
         { retryable: true, outcome: 'not-applied' },
       );
+    // These end grants, too: it may have been granted, and seen as held, before that was heard here.
     case 'session-ended':
       return new LockdError('LOCKD_SESSION_EXPIRED', `the session ended while waiting for ${name}: try again`, {
         retryable: true,
-        outcome: 'not-applied',
+        outcome: 'unknown',
       });
     case 'unknown':
       return new LockdError(
@@ -60,7 +61,7 @@ export function endError(reason: EndReason, spec: RequestSpec): LockdError {
     default:
       return new LockdError('LOCKD_LOST', `the request for ${name} was ended (${reason})`, {
         retryable: true,
-        outcome: 'not-applied',
+        outcome: 'unknown',
       });
   }
 }
