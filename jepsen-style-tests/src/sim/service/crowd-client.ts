@@ -1,25 +1,15 @@
 import type { ClientMessage, RawMessage } from '@lockd/client/protocol';
 import { Chance } from '../world/chance.ts';
-import type { Counters } from '../world/counters.ts';
 import type { SimulatedProcess } from '../world/process.ts';
 import { Violation } from '../world/violation.ts';
-import type { World } from '../world/world.ts';
 import { workloadTime } from './client-parts.ts';
-import type { Internet } from './internet.ts';
 import { LoneClient } from './lone-client.ts';
+import type { RawSurroundings } from './raw-client.ts';
 import { RawLink } from './raw-link.ts';
 import type { Truth } from './truth.ts';
 
-interface CrowdSurroundings {
-  readonly seed: number;
-  readonly world: World;
-  readonly counters: Counters;
-  readonly internet: Internet;
+interface CrowdSurroundings extends RawSurroundings {
   readonly truth: Truth;
-  readonly ttlMs: number;
-  /** Names of the nodes. */
-  readonly nodes: readonly string[];
-  readonly urlOf: (node: string) => string;
 }
 
 /** More than a session may have without an answer (docs/limits.md). */

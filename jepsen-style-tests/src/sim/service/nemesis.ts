@@ -84,7 +84,7 @@ export class ServiceNemesis {
     this.#crowd = crowd;
     const cluster = new ClusterFaults(around, nodes, around.profile, SERVICE_FAULTS, drawing, {
       replaced: () => undefined,
-      added: (leader, id) => giveAddress(leader, id),
+      added: giveAddress,
       tended: (leader) => this.#giveAddresses(leader),
     });
     this.#cluster = cluster;
@@ -303,8 +303,8 @@ export class ServiceNemesis {
   /** `member add` is not done before its address is known: where it was lost on the way, it is repeated. */
   #giveAddresses(leader: ServiceNode): void {
     leader.process?.arrive(() => {
-      const { driver, status } = leader;
-      if (driver === undefined || status?.role !== 'leader' || !status.isReady) return;
+      const { status } = leader;
+      if (status?.role !== 'leader' || !status.isReady) return;
       for (const id of membersOf(status.configuration)) giveAddress(leader, id);
     });
   }

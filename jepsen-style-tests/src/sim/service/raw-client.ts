@@ -8,7 +8,8 @@ import type { Internet } from './internet.ts';
 import { LoneClient } from './lone-client.ts';
 import { RawLink } from './raw-link.ts';
 
-interface RawSurroundings {
+/** What a client that speaks the protocol by itself needs. */
+export interface RawSurroundings {
   readonly seed: number;
   readonly world: World;
   readonly counters: Counters;

@@ -1,4 +1,5 @@
 import type { PlantedBug } from '../planted-bug.ts';
+import { READS_BEFORE_TERM_START } from './reads.ts';
 
 const LEASES = 'lockd/dist/leases/lease-manager';
 const LEASE_DRIVER = 'lockd/dist/node/lease-driver';
@@ -42,21 +43,7 @@ export const LEASES_BUGS: readonly PlantedBug[] = [
         find: "const readyTerm = status.role === 'leader' && status.isReady ? status.term : undefined;",
         replace: "const readyTerm = status.role === 'leader' ? status.term : undefined;",
       },
-      {
-        module: 'raft/dist/core/read-index',
-        find: 'this.#index = commitIndex > termStartIndex ? commitIndex : termStartIndex;',
-        replace: 'this.#index = commitIndex;',
-      },
-      {
-        module: 'raft/dist/core/roles/leader',
-        find: 'return this.#state.commitIndex >= this.#termStartIndex ? this.#state.reads.take() : undefined;',
-        replace: 'return this.#state.reads.take();',
-      },
-      {
-        module: 'raft/dist/node/driver',
-        find: 'if (!status.isReady) return; let confirmed;',
-        replace: 'let confirmed;',
-      },
+      ...READS_BEFORE_TERM_START,
     ],
     shownBy: { world: 'service', seed: 61, faults: ['client behind a follower that is not heard'] },
   },
