@@ -1,6 +1,10 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { checkExpiryBound } from '../src/checker/expiry-bound.ts';
 import { checkStolenTold } from '../src/checker/stolen-told.ts';
+import { emptyDirectory } from '../src/cluster/run-directory.ts';
 import type { HistoryLine } from '../src/history/history-line.ts';
 import { thefts } from '../src/history/thefts.ts';
 import { Collector } from '../src/jepsen/collector.ts';
@@ -11,6 +15,17 @@ import type { FaultRecord } from '../src/nemesis/fault.ts';
 import { ALL_FAULTS, chooseFaults, scheduleOf } from '../src/nemesis/nemesis.ts';
 
 const s = 1e9;
+
+test('a run refuses a directory that holds anything, and says what', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'lockd-run-'));
+  try {
+    expect(emptyDirectory(directory)).toBe(directory);
+    expect(emptyDirectory(join(directory, 'nodes'))).toBe(join(directory, 'nodes'));
+    expect(() => emptyDirectory(directory)).toThrow(/holds nodes, perhaps of an earlier run/);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
 
 describe('the schedule of faults', () => {
   const take = (seed: number, count: number): string[] => {

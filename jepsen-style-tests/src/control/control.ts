@@ -1,9 +1,9 @@
-import { mkdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { checkToldBeforeLost } from '../checker/told-before-lost.ts';
 import type { Verdict } from '../checker/verdict.ts';
 import { monotonicNs, sleep, waitFor, wallMs } from '../clock.ts';
+import { emptyDirectory } from '../cluster/run-directory.ts';
 import { ClientProcess } from '../jepsen/client-process.ts';
 import { Collector } from '../jepsen/collector.ts';
 import { setVerdicts } from '../jepsen/run-checks.ts';
@@ -38,8 +38,7 @@ export async function runEtcdControl(
       verdicts: [],
     };
   }
-  const directory = resolve(options.out ?? join('jepsen-out', `etcd-${wallMs()}-seed-${options.seed}`));
-  mkdirSync(directory, { recursive: true });
+  const directory = emptyDirectory(options.out ?? join('jepsen-out', `etcd-${wallMs()}-seed-${options.seed}`));
   const collector = new Collector(directory);
   const store = new Store();
   const clients: ClientProcess[] = [];

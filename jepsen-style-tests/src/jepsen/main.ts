@@ -4,6 +4,7 @@ import { checkHistory } from '../checker/check-history.ts';
 import type { Verdict } from '../checker/verdict.ts';
 import { monotonicNs } from '../clock.ts';
 import { killAllChildren } from '../cluster/child-registry.ts';
+import { RunDirectoryError } from '../cluster/run-directory.ts';
 import { runEtcdControl } from '../control/control.ts';
 import { groupBy } from '../group-by.ts';
 import { readHistory } from '../history/history-reader.ts';
@@ -101,6 +102,7 @@ main(process.argv.slice(2)).then(
   (error: unknown) => {
     killAllChildren();
     if (error instanceof UsageError) process.stderr.write(`${error.message}\n\n${USAGE}\n`);
+    else if (error instanceof RunDirectoryError) process.stderr.write(`${error.message}\n`);
     else
       process.stderr.write(
         `could not be run: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,

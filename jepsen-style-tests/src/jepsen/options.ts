@@ -21,7 +21,7 @@ export const USAGE: string = `npm run jepsen -- [options]
   --seconds N       how long faults and clients run (default 60); a quarter more where too little has happened by then
   --nodes N         3, 5 or 7 (default 3)
   --seed N          schedule of faults and workload (default: random, printed first)
-  --out DIR         histories, logs and report.html (default: a new directory in ./jepsen-out)
+  --out DIR         histories, logs and report.html: missing or empty (default: a new one in ./jepsen-out)
   --workload A,B    ${WORKLOADS.join(', ')} (default: all)
   --faults A,B      all, none, kill, pause, partition, network, disk, members, clock, client, or single kinds (default: all)
   --clients N       client processes that mix all workloads, beside two for the protected sets (default 4)

@@ -10,6 +10,7 @@ import { FakeClock, fakeTimeLibrary } from '../cluster/fake-clock.ts';
 import { Namespaces, namespaceProblem } from '../cluster/namespaces.ts';
 import { Network } from '../cluster/network.ts';
 import type { NodeSpec } from '../cluster/node-process.ts';
+import { emptyDirectory } from '../cluster/run-directory.ts';
 import { mountSmallVolume } from '../nemesis/disk-faults.ts';
 import type { Fault, FaultContext, FaultRecord } from '../nemesis/fault.ts';
 import { chooseFaults, runNemesis } from '../nemesis/nemesis.ts';
@@ -49,11 +50,10 @@ export interface RunResult {
 export async function runJepsen(options: JepsenOptions, print: (line: string) => void): Promise<RunResult> {
   const command = commandOf(options);
   const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
-  const directory = resolve(
+  const directory = emptyDirectory(
     options.out ??
       join('jepsen-out', `${new Date(wallMs()).toISOString().replaceAll(/[:.]/g, '-')}-seed-${options.seed}`),
   );
-  mkdirSync(directory, { recursive: true });
   const { seed, ttlMs } = options;
 
   const network = new Network(Random.split(seed, 'network'));
