@@ -26,6 +26,8 @@ export class PeerLink {
   state: 'handshake' | 'open' | 'ended' = 'handshake';
   /** It ended because this side, or the peer in words, wanted it to. */
   endedOnPurpose = false;
+  /** It was logged that it is there, so its end will be. */
+  isAnnounced = false;
   lastReceivedMs: number;
   lastSentMs: number;
   readonly #socket: FrameSocket;
