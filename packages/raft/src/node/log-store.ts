@@ -73,11 +73,11 @@ export class LogStore implements LogStorage {
         clock: this.#clock,
         lagMs: this.#markerLagMs,
         sequence: directory.markerSequence,
-        current: directory.marker,
+        current: { ...directory.marker, incarnation, starts },
         onFailure: (error) => this.#fail(error, 'writing the marker'),
       });
       // From here on this start is one that peers may have seen. What the log holds beyond the old marker is claimed too.
-      marker.set({ incarnation, starts, lastIndex: list.lastIndex, lastTerm: list.lastTerm, hardState });
+      marker.claim(list.lastIndex, list.lastTerm, hardState);
       await marker.flush();
       this.#open = { database, marker, list, incarnation, snapshot };
       const isEmpty = list.lastIndex === 0 && hardState.term === 0;
@@ -107,7 +107,7 @@ export class LogStore implements LogStorage {
         if (marker.current.lastIndex > before) {
           // The marker claims entries that this write replaces. Lower it first: at every moment the claim must be true
           // of the log as it was and as it will be, whichever of the two a crash leaves behind.
-          marker.set({ ...marker.current, lastIndex: before, lastTerm: termBefore });
+          marker.claim(before, termBefore);
           await marker.flush();
         }
         operations = list.write(duty.runs, termBefore, this.#maxBlockBytes);
@@ -118,7 +118,7 @@ export class LogStore implements LogStorage {
       if (operations.length === 0) return;
       await database.batch(operations, { sync: true });
       const { lastIndex, lastTerm } = list;
-      marker.set({ ...marker.current, lastIndex, lastTerm, hardState: duty.hardState ?? marker.current.hardState });
+      marker.claim(lastIndex, lastTerm, duty.hardState);
       if (duty.hardState !== undefined) await marker.flush();
     });
   }
@@ -195,8 +195,7 @@ export class LogStore implements LogStorage {
       const naming: DatabaseOperation = { type: 'put', key: KEYS.snapshot, value: encodeNamedSnapshot(next) };
       if (replaceLog) {
         // As with a write that replaces entries: claim only what holds before and after.
-        const lastIndex = snapshot?.metadata.index ?? ZERO_INDEX;
-        marker.set({ ...marker.current, lastIndex, lastTerm: snapshot?.metadata.term ?? ZERO_TERM });
+        marker.claim(snapshot?.metadata.index ?? ZERO_INDEX, snapshot?.metadata.term ?? ZERO_TERM);
         await marker.flush();
         await database.largeBatch(followedBy(list.clear(index, term), naming), () => this.#pause());
       } else {
@@ -205,7 +204,7 @@ export class LogStore implements LogStorage {
       }
       open.snapshot = next;
       if (replaceLog) {
-        marker.set({ ...marker.current, lastIndex: index, lastTerm: term });
+        marker.claim(index, term);
         await marker.flush();
       }
       return snapshot;

@@ -87,8 +87,8 @@ export function decodeMarkerFile(
 }
 
 /**
- * Writes the marker, one write at a time, slots in turn. The marker must follow the data: `set` only claims that are
- * durable in the log. Rejects as the file does; after that nothing is written any more.
+ * Writes the marker, one write at a time, slots in turn. The marker must follow the data: claim only
+ * what is durable in the log. Rejects as the file does; after that nothing is written any more.
  */
 export class MarkerWriter {
   readonly #file: SlotFile;
@@ -124,9 +124,10 @@ export class MarkerWriter {
     return this.#current;
   }
 
-  /** Changes the claim in memory; on the disk within the lag. */
-  set(marker: Marker): void {
-    this.#current = marker;
+  /** Changes what is claimed of the log, and of the hard state where it is given: in memory at once, on the disk within the lag. */
+  claim(lastIndex: LogIndex, lastTerm: Term, hardState: HardState = this.#current.hardState): void {
+    const { incarnation, starts } = this.#current;
+    this.#current = { incarnation, starts, lastIndex, lastTerm, hardState };
     this.#isDirty = true;
     if (this.#cancelTimer !== undefined || this.#failure !== undefined) return;
     this.#cancelTimer = this.#clock.after(this.#lagMs, () => {
