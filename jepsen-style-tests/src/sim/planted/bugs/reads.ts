@@ -16,7 +16,7 @@ export const READS_BEFORE_TERM_START: readonly Edit[] = [
     replace: 'return this.#state.reads.take();',
   },
   {
-    module: 'raft/dist/node/driver',
+    module: 'raft/dist/node/turn-loop',
     find: 'if (!status.isReady) return; let confirmed;',
     replace: 'let confirmed;',
   },
