@@ -151,6 +151,8 @@ export class Membership<Node extends Member> {
   #propose(leader: Node, changes: readonly ConfigurationChange[], chance: Chance): void {
     for (const { type, node } of changes) if (type !== 'remove') this.#readmit(node, chance);
     leader.process?.arrive(() => {
+      // A leader that was stalled takes it only now. Who is to stay broken has been chosen among the members of before.
+      if (this.#strikes.isOver) return;
       const result = leader.driver?.proposeConfiguration(changes);
       const before = leader.status?.configuration;
       if (result?.type === 'accepted' && before !== undefined) {
